@@ -1,0 +1,125 @@
+"""Reads a TOML file, with an overlay from the environment, into a frozen msgspec Struct; or says exactly what is wrong.
+
+Unknown keys are errors with a suggestion, so that a misspelt option is never silently ignored.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from fedloom.errors import ConfigError
+
+Config = TypeVar("Config", bound=msgspec.Struct)
+
+_AT_PATH = re.compile(r"^(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
+_MISSING = re.compile(r"Object missing required field `(?P<key>[^`]*)`")
+
+
+def load(path: Path, kind: type[Config], environment: Mapping[str, str] | None = None, prefix: str = "") -> Config:
+    """Read `path` as a `kind`.
+
+    With a `prefix`, a variable such as FEDLOOM_EDGE__BROKER__PORT (prefix FEDLOOM_EDGE) overrides `broker.port`.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or does not fit `kind`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(str(path), "", "there is no such file", "check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "", f"cannot be read ({error})", "make it a readable UTF-8 text file") from None
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(path), "", f"is not TOML: {error}", "correct that line") from None
+    if prefix:
+        _overlay(tree, os.environ if environment is None else environment, prefix, str(path))
+    return convert(tree, kind, str(path))
+
+
+def convert(tree: object, kind: type[Config], where: str) -> Config:
+    """Turn parsed TOML into a `kind`; `where` names the source in errors."""
+    try:
+        return msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        raise _explain(error, tree, kind, where) from None
+
+
+def _overlay(tree: dict[str, Any], environment: Mapping[str, str], prefix: str, where: str) -> None:
+    for name, value in sorted(environment.items()):
+        if not name.startswith(f"{prefix}__"):
+            continue
+        *tables, key = name.removeprefix(f"{prefix}__").lower().split("__")
+        node = tree
+        for table in tables:
+            node = node.setdefault(table, {})
+            if not isinstance(node, dict):
+                raise ConfigError(where, table, f"is a value, but {name} treats it as a table", f"unset {name}")
+        node[key] = _parse_value(value)
+
+
+def _parse_value(text: str) -> object:
+    """A TOML value where it parses as one, else the text itself: 1883, true, ["a"], or a plain string."""
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(error: msgspec.ValidationError, tree: object, kind: type, where: str) -> ConfigError:
+    match = _AT_PATH.match(str(error))
+    problem, path = (match["problem"], match["path"] or "") if match else (str(error), "")
+    if unknown := _UNKNOWN.match(problem):
+        key = unknown["key"]
+        known = _fields_at(kind, path)
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known keys are {', '.join(known)}"
+        return ConfigError(where, _join(path, key), "is not a known key", hint)
+    if missing := _MISSING.match(problem):
+        return ConfigError(where, _join(path, missing["key"]), "is missing", "add it")
+    value = _value_at(tree, path)
+    shown = f"{value!r}: " if path and not isinstance(value, dict) else ""
+    return ConfigError(where, path, f"{shown}{problem[0].lower()}{problem[1:]}", "correct the value")
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _steps(path: str) -> list[str]:
+    return [step for step in re.split(r"[.\[\]]+", path) if step]
+
+
+def _fields_at(kind: type, path: str) -> list[str]:
+    """The keys that are allowed at `path` below `kind`."""
+    node: Any = kind
+    for step in _steps(path):
+        if step != "..." and not step.isdigit() and _struct_in(node) is not None:
+            fields = {field.encode_name: field.type for field in msgspec.structs.fields(_struct_in(node))}
+            node = fields.get(step, node)
+    struct = _struct_in(node)
+    return [field.encode_name for field in msgspec.structs.fields(struct)] if struct else []
+
+
+def _struct_in(annotation: Any) -> Any:
+    """The Struct in an annotation such as `Window | None` or `tuple[Window, ...]`, or None."""
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _struct_in(part)) is not None), None)
+
+
+def _value_at(tree: object, path: str) -> object:
+    for step in _steps(path):
+        if isinstance(tree, dict):
+            tree = tree.get(step)
+        elif isinstance(tree, list) and step.isdigit():
+            tree = tree[int(step)]
+    return tree

@@ -1,0 +1,73 @@
+"""Files that survive a power cut, and files that only their owner may read."""
+
+import os
+import stat
+from pathlib import Path
+
+from fedloom.errors import TrustError
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace `path` by `data`, all or nothing: written beside it, fsynced, renamed, directory fsynced."""
+    beside = path.with_name(f".{path.name}.new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync_directory(path.parent)
+
+
+def create_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Like `write_durably`, but never over a file that is there already.
+
+    Raises:
+        FileExistsError: `path` exists.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_private_directory(path: Path) -> None:
+    """Create `path` for its owner alone (0700), or refuse one that others can enter.
+
+    Raises:
+        TrustError: it is there and open to others.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    refuse_shared(path)
+
+
+def read_private(path: Path) -> bytes:
+    """The bytes of a secret that nobody but its owner may read.
+
+    Raises:
+        TrustError: it is missing, unreadable, or open to others.
+    """
+    try:
+        refuse_shared(path)
+        return path.read_bytes()
+    except OSError as error:
+        raise TrustError(f"{path}: cannot be read ({error.strerror}); run as the user that owns it") from None
+
+
+def refuse_shared(path: Path) -> None:
+    """Raise TrustError if group or others have any access to `path`."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        safe = "700" if path.is_dir() else "600"
+        raise TrustError(f"{path}: mode {mode:04o} lets others in; run: chmod {safe} {path}")

@@ -1,0 +1,77 @@
+"""Configuration errors are one line that names file, field, value and remedy."""
+
+from typing import Annotated
+
+import msgspec
+import pytest
+
+from fedloom.config import load
+from fedloom.errors import ConfigError
+
+
+class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1883
+
+
+class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    broker: Broker
+    names: tuple[str, ...] = ()
+    backup: Broker | None = None
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "edge.toml"
+
+
+def refusal(file, text, **overlay):
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file, Example, overlay, "X" if overlay else "")
+    assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix(f"{file}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[broker]\nhots = 'a'", "broker.hots: is not a known key; did you mean 'host'?"),
+        ("[broker]\nhost = 'a'\nzzz = 1", "broker.zzz: is not a known key; known keys are host, port"),
+        ("brokr = 1", "brokr: is not a known key; did you mean 'broker'?"),
+        ("[broker]\nhost='a'\n[backup]\nhost='b'\nprt=1", "backup.prt: is not a known key; did you mean 'port'?"),
+        ("[broker]\nport = 1", "broker.host: is missing; add it"),
+        ("[broker]\nhost = 'a'\nport = 0", "broker.port: 0: expected `int` >= 1; correct the value"),
+        ("[broker]\nhost = 'a'\nport = 'x'", "broker.port: 'x': expected `int`, got `str`; correct the value"),
+        ("names = ['a', 2]\n[broker]\nhost='a'", "names[1]: 2: expected `str`, got `int`; correct the value"),
+    ],
+)
+def test_errors_name_the_field_the_value_and_the_remedy(file, text, message):
+    assert refusal(file, text) == message
+
+
+def test_broken_toml_names_the_line(file):
+    message = refusal(file, "[broker\n")
+    assert "is not TOML" in message
+    assert "line 1" in message
+
+
+def test_a_missing_file_says_so(file):
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load(file, Example)
+
+
+def test_bytes_that_are_not_text_say_so(file):
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load(file, Example)
+
+
+def test_the_environment_overrides(file):
+    file.write_text("[broker]\nhost = 'a'")
+    overlay = {"X__BROKER__PORT": "99", "X__BROKER__HOST": "b.example", "Y__NAMES": "1", "X__NAMES": '["n"]'}
+    assert load(file, Example, overlay, "X") == Example(Broker("b.example", 99), ("n",))
+
+
+def test_the_environment_cannot_turn_a_value_into_a_table(file):
+    assert "unset X__NAMES__A" in refusal(file, "names = ['a']\n[broker]\nhost='a'", X__NAMES__A="1")
