@@ -1,0 +1,167 @@
+"""A job: everything that a federation needs to know to learn one model, as one TOML file of data."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from fedloom import config
+from fedloom.errors import ConfigError
+from fedloom.learning.plan import TrainPlan
+from fedloom.learning.spec import ModelSpec
+
+Encoding = Literal["float32", "float16", "int8"]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Share = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
+PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cut each recording into windows and describe each by summary features, on the device."""
+
+    length: Annotated[int, msgspec.Meta(ge=4, le=100_000)]
+    """Rows a window."""
+    hop: PositiveInt
+    """Rows from the start of a window to the start of the next."""
+    summary: Literal["motion"] = "motion"
+
+
+class Holdout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The samples that a device keeps for evaluation and never trains on."""
+
+    fraction: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.2
+    by: Literal["tail", "random"] = "tail"
+    """`tail`: the last rows of each group, before windows are cut, so that none straddles; `random`: seeded draw."""
+
+
+class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every device must hand to the model; where it comes from is the device's own configuration."""
+
+    features: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    """Columns of a table; in an NPZ file also names of (n, k) arrays. Order matters."""
+    target: str
+    """The column (or array) that the model learns to predict."""
+    classes: tuple[str, ...] = ()
+    """Classification: the labels, in the order of the model's outputs. Empty for regression."""
+    groups: tuple[str, ...] = ()
+    """A change in any of these columns starts a new recording; windows and hold-out never cross it."""
+    window: Window | None = None
+    holdout: Holdout = Holdout()
+    standardise: bool = True
+    """Learn mean and deviation of the features over all devices before round 1; they become the input layer."""
+
+
+class Rounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many rounds, who takes part, and when a round closes."""
+
+    count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    devices: PositiveInt = 2
+    """Devices that must be ready before the job starts."""
+    cohort: Share = 1.0
+    """Share of the ready devices that trains in a round (C in McMahan et al. 2017)."""
+    over_selection: Annotated[float, msgspec.Meta(ge=1.0, le=10.0)] = 1.3
+    """Invite so many times the cohort (as far as there are devices), so that silent ones do not matter."""
+    quorum: Share = 1.0
+    """Share of the cohort whose updates are enough when the deadline comes; fewer, and the round is tried again."""
+    deadline_s: Annotated[float, msgspec.Meta(gt=0.0, le=604_800.0)] = 60.0
+    """Seconds from the manifest until a round closes."""
+    evaluate: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 1.0
+    """Share of the invited devices that evaluates the new model on its own hold-out each round."""
+
+
+class UpdateRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How updates travel and what is admitted."""
+
+    encoding: Encoding = "float32"
+    max_norm: Annotated[float, msgspec.Meta(gt=0.0)] = 1e6
+    """Euclidean norm above which an update is refused."""
+    max_samples: PositiveInt = 10_000_000
+    """Sample count above which an update is refused."""
+
+
+class Stopping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """End the job early, when the federated metric has stopped improving."""
+
+    metric: Literal["loss", "accuracy", "f1", "auc", "mse", "mae", "r2"] = "loss"
+    tolerance: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    """An improvement smaller than this does not count."""
+    patience: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Rounds without improvement before the job ends; 0 is never."""
+
+
+class StrategyChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which fusion rule, with which parameters."""
+
+    name: str = "fedavg"
+    options: dict[str, float] = {}
+
+
+class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One model to learn together."""
+
+    name: Name
+    model: ModelSpec
+    data: Data
+    training: TrainPlan
+    rounds: Rounds
+    update: UpdateRules = UpdateRules()
+    stopping: Stopping = Stopping()
+    strategy: StrategyChoice = StrategyChoice()
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
+    warm_start: str = ""
+    """A saved fedloom model or an ONNX file, beside the job file, to start from; empty is a seeded random start."""
+
+
+def load_job(path: Path) -> Job:
+    """Read and check a job file.
+
+    Raises:
+        ConfigError: it cannot be read, does not parse, or asks for something impossible.
+    """
+    job = config.load(path, Job)
+    check_job(job, str(path))
+    return job
+
+
+def check_job(job: Job, where: str) -> None:
+    """Refuse what each key allows by itself but not together.
+
+    Raises:
+        ConfigError: names the two that disagree.
+    """
+    loss, outputs, classes = job.training.loss, job.model.outputs, job.data.classes
+    if loss == "cross_entropy" and len(classes) != outputs:
+        raise ConfigError(
+            where,
+            "model.outputs",
+            f"{outputs} outputs for {len(classes)} classes",
+            "cross_entropy needs one output a class",
+        )
+    if loss == "binary_cross_entropy" and (outputs != 1 or len(classes) != 2):
+        problem = f"{outputs} outputs for {len(classes)} classes"
+        raise ConfigError(where, "model.outputs", problem, "binary_cross_entropy needs 1 output and 2 classes")
+    if loss in ("mse", "huber") and classes:
+        raise ConfigError(
+            where,
+            "data.classes",
+            f"{loss} does not use classes",
+            "remove them or choose a cross-entropy loss",
+        )
+    if len(set(classes)) != len(classes):
+        raise ConfigError(where, "data.classes", "a class is named twice", "name each class once")
+    if len(set(job.data.features)) != len(job.data.features):
+        raise ConfigError(where, "data.features", "a feature is named twice", "name each feature once")
+    if job.data.target in job.data.features:
+        raise ConfigError(
+            where, "data.target", f"{job.data.target!r} is also a feature", "take it out of data.features"
+        )
+    weights = job.training.class_weights
+    if weights and len(weights) != len(classes):
+        problem = f"{len(weights)} weights for {len(classes)} classes"
+        raise ConfigError(where, "training.class_weights", problem, "give one weight a class")
+    if job.training.schedule == "step" and job.training.step_every == 0:
+        raise ConfigError(where, "training.step_every", "schedule 'step' needs it", "set it to a number of steps")
+    if job.data.window and job.data.window.hop > job.data.window.length:
+        raise ConfigError(
+            where, "data.window.hop", "is longer than the window: rows would be skipped", "make it ≤ length"
+        )

@@ -1,0 +1,60 @@
+"""A job file is refused for what cannot work, with the two keys that disagree."""
+
+import pytest
+
+from fedloom.errors import ConfigError
+from fedloom.job import load_job
+
+GOOD = {
+    "": 'name = "j"',
+    "model": "inputs = 4\noutputs = 3\nhidden = [5]",
+    "data": 'features = ["a", "b", "c", "d"]\ntarget = "y"\nclasses = ["u", "v", "w"]',
+    "training": 'loss = "cross_entropy"',
+    "rounds": "count = 3",
+}
+
+
+@pytest.fixture
+def job(tmp_path):
+    def load(**changes):
+        sections = GOOD | changes
+        text = "\n".join(body if not name else f"[{name}]\n{body}" for name, body in sections.items())
+        (tmp_path / "job.toml").write_text(text)
+        return load_job(tmp_path / "job.toml")
+
+    return load
+
+
+def test_a_good_job_loads(job):
+    assert job().model.widths == (4, 5, 3)
+    assert job().model.layout().size == 4 * 5 + 5 + 5 * 3 + 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "inputs = 4\noutputs = 2"}, "model.outputs: 2 outputs for 3 classes"),
+        ({"training": 'loss = "binary_cross_entropy"'}, "binary_cross_entropy needs 1 output and 2 classes"),
+        ({"training": 'loss = "mse"'}, "mse does not use classes"),
+        ({"training": 'loss = "cross_entropy"\nclass_weights = [1.0]'}, "1 weights for 3 classes"),
+        ({"training": 'loss = "cross_entropy"\nschedule = "step"'}, "training.step_every"),
+        (
+            {"training": 'loss = "cross_entropy"\nlearning_rate = 0.0'},
+            "training.learning_rate: 0.0: expected `float` > 0",
+        ),
+        ({"training": 'loss = "cross_entropy"\nlocal_epoch = 2'}, "did you mean 'local_epochs'?"),
+        ({"rounds": "count = 0"}, "rounds.count: 0"),
+        ({"rounds": "count = 1\nquorum = 1.5"}, "rounds.quorum: 1.5"),
+        ({"model": "inputs = 4\noutputs = 3\ndropout = 1.0"}, "model.dropout: 1.0"),
+        ({"data": 'features = ["a", "a"]\ntarget = "y"\nclasses = ["u", "v", "w"]'}, "a feature is named twice"),
+        ({"data": 'features = ["y"]\ntarget = "y"\nclasses = ["u", "v", "w"]'}, "is also a feature"),
+        ({"data": 'features = ["a"]\ntarget = "y"\nclasses = ["u", "u", "w"]'}, "a class is named twice"),
+        ({"data": GOOD["data"] + "\n[data.window]\nlength = 4\nhop = 9"}, "data.window.hop"),
+        ({"": 'name = "Bad Name"'}, "name: 'Bad Name'"),
+    ],
+)
+def test_what_cannot_work_is_refused(job, changes, message):
+    with pytest.raises(ConfigError) as caught:
+        job(**changes)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
