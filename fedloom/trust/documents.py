@@ -1,0 +1,126 @@
+"""The two signed documents on which all trust rests: the federation's root, and a device's credential.
+
+Both travel and are stored as `msgpack([body, signatures])`; the body is signed as the bytes it is, so that nothing has
+to be re-encoded the same way to verify it.
+"""
+
+from hashlib import sha256
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from fedloom import msgpack
+from fedloom.errors import Reason, Refused
+from fedloom.trust.seal import SealSuite
+from fedloom.trust.signing import SigningKey, VerifyingKey, key_id
+
+MAX_DOCUMENT_BYTES = 64 * 1024
+_ROOT_DOMAIN = b"fedloom/1/root"
+_CREDENTIAL_DOMAIN = b"fedloom/1/credential"
+
+Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Ed25519Public = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+SealPublic = Annotated[bytes, msgspec.Meta(min_length=32, max_length=2048)]
+Label = Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class AggregatorKey(msgspec.Struct, frozen=True, array_like=True):
+    """An aggregator that the root vouches for."""
+
+    id: Id
+    signing: Ed25519Public
+
+
+class Root(msgspec.Struct, frozen=True, array_like=True):
+    """Whom a federation trusts with what. Version N+1 is signed by the keys of N and of N+1."""
+
+    version: Annotated[int, msgspec.Meta(ge=1)]
+    federation: Id
+    suite: SealSuite
+    root_keys: Annotated[tuple[Ed25519Public, ...], msgspec.Meta(min_length=1, max_length=16)]
+    threshold: Annotated[int, msgspec.Meta(ge=1)]
+    registrar: Ed25519Public
+    """Signs device credentials."""
+    aggregators: Annotated[tuple[AggregatorKey, ...], msgspec.Meta(max_length=64)]
+    """Sign manifests, tasks and receipts."""
+
+
+class Credential(msgspec.Struct, frozen=True, array_like=True):
+    """The registrar's word that these keys are this device's."""
+
+    federation: Id
+    device: Id
+    name: Label
+    signing: Ed25519Public
+    seal: SealPublic
+    not_after: int
+    """Seconds since 1970 (UTC). Judged by the aggregator's clock alone; a device's own clock is never trusted."""
+
+
+class _Signed(msgspec.Struct, frozen=True, array_like=True):
+    body: bytes
+    signatures: Annotated[tuple[tuple[bytes, bytes], ...], msgspec.Meta(max_length=32)]
+    """(key id, signature) pairs."""
+
+
+Document = TypeVar("Document", Root, Credential)
+
+
+def sign_root(root: Root, *keys: SigningKey) -> bytes:
+    """The root document, signed by each of `keys`."""
+    return _sign(root, _ROOT_DOMAIN, keys)
+
+
+def sign_credential(credential: Credential, registrar: SigningKey) -> bytes:
+    """The credential, signed by the registrar."""
+    return _sign(credential, _CREDENTIAL_DOMAIN, (registrar,))
+
+
+def open_root(blob: bytes, pinned: bytes) -> Root:
+    """The root document that has the SHA-256 `pinned`, its own threshold of signatures checked.
+
+    Raises:
+        Refused: HASH_MISMATCH, MALFORMED or BAD_SIGNATURE.
+    """
+    if sha256(blob).digest() != pinned:
+        raise Refused(Reason.HASH_MISMATCH, "this is not the root document that was pinned")
+    signed, root = _decode(blob, Root)
+    _require(signed, _ROOT_DOMAIN, root.root_keys, root.threshold)
+    return root
+
+
+def open_credential(blob: bytes, root: Root) -> Credential:
+    """The credential, if the root's registrar signed it for this federation.
+
+    Raises:
+        Refused: MALFORMED, BAD_SIGNATURE or WRONG_FEDERATION.
+    """
+    signed, credential = _decode(blob, Credential)
+    _require(signed, _CREDENTIAL_DOMAIN, (root.registrar,), 1)
+    if credential.federation != root.federation:
+        raise Refused(Reason.WRONG_FEDERATION)
+    return credential
+
+
+def _sign(document: Root | Credential, domain: bytes, keys: tuple[SigningKey, ...]) -> bytes:
+    body = msgpack.encode(document)
+    return msgpack.encode(_Signed(body, tuple((key.id, key.sign(domain, body)) for key in keys)))
+
+
+def _decode(blob: bytes, kind: type[Document]) -> tuple[_Signed, Document]:
+    if len(blob) > MAX_DOCUMENT_BYTES:
+        raise Refused(Reason.TOO_LARGE)
+    signed = msgpack.decode(blob, _Signed)
+    return signed, msgpack.decode(signed.body, kind)
+
+
+def _require(signed: _Signed, domain: bytes, keys: tuple[bytes, ...], threshold: int) -> None:
+    """Raise Refused unless `threshold` different ones of `keys` signed the body."""
+    by_id = {key_id(public): public for public in keys}
+    good = set()
+    for name, signature in signed.signatures:
+        if name in by_id and name not in good:
+            VerifyingKey(by_id[name]).verify(signature, domain, signed.body)
+            good.add(name)
+    if len(good) < threshold or threshold > len(by_id):
+        raise Refused(Reason.BAD_SIGNATURE, f"{len(good)} of {threshold} signatures")
