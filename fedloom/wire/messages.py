@@ -1,0 +1,129 @@
+"""The bodies of messages: Structs that travel as msgpack arrays, read with `fedloom.msgpack.decode`."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import msgspec
+
+from fedloom.job import Data, Encoding
+from fedloom.learning.plan import TrainPlan
+from fedloom.learning.spec import ModelSpec
+from fedloom.trust.seal import SealSuite
+
+MAX_MANIFEST_BYTES = 120 * 1024
+MAX_TASK_BYTES = 4 * 1024
+MAX_RECEIPT_BYTES = 4 * 1024
+MAX_PRESENCE_BYTES = 4 * 1024
+
+Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Key = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Text = Annotated[str, msgspec.Meta(max_length=300)]
+
+
+class Phase(StrEnum):
+    """What a round is for."""
+
+    STATISTICS = "statistics"
+    """Devices send the moments of their features; their sum becomes the model's input layer."""
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    """The last round: devices only evaluate the final model."""
+    DONE = "done"
+    """The job is over; this manifest names its final model."""
+
+
+class ModelRef(msgspec.Struct, frozen=True, array_like=True):
+    """The sealed model that goes with a manifest; its chunks are fetched by hash."""
+
+    version: Count
+    plain_hash: Hash
+    cipher_hash: Hash
+    cipher_bytes: Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+    chunk_bytes: Annotated[int, msgspec.Meta(ge=1, le=120 * 1024)]
+    chunk_hashes: tuple[Hash, ...]
+
+
+class Closed(msgspec.Struct, frozen=True, array_like=True):
+    """How the round before ended."""
+
+    round: Count
+    attempt: Count
+    outcome: Literal["done", "aborted"]
+
+
+class Manifest(msgspec.Struct, frozen=True, array_like=True):
+    """What the whole fleet may know of a round; signed, clear, retained."""
+
+    version: Annotated[int, msgspec.Meta(ge=1)]
+    """Rises by one with each manifest of the federation, so that an old one is never taken for new."""
+    previous: Hash
+    """SHA-256 of the manifest before; zeros for the first."""
+    job: Id
+    job_name: Text
+    round: Count
+    attempt: Count
+    phase: Phase
+    closes: Closed | None
+    suite: SealSuite
+    round_key: bytes
+    """The HPKE public key that updates of this round are sealed to; empty when DONE."""
+    deadline_s: float
+    spec: ModelSpec
+    data: Data
+    plan: TrainPlan
+    encoding: Encoding
+    seed: Count
+    model: ModelRef | None
+    """None in the statistics round."""
+
+
+class Task(msgspec.Struct, frozen=True, array_like=True):
+    """An invitation to one device, sealed to it. Its header carries job, round, attempt and manifest hash."""
+
+    train: bool
+    evaluate: bool
+    model_key: Annotated[bytes, msgspec.Meta(max_length=32)]
+    """The AES-256 key of the manifest's model, used for that one message; empty in the statistics round."""
+
+
+class Update(msgspec.Struct, frozen=True, array_like=True):
+    """A device's one answer to a task, sealed to the round's key."""
+
+    samples: Count
+    """Samples that the device trained on: its weight in the mean."""
+    steps: Count
+    train_loss: float
+    """Sum of the training loss over the samples of the last epoch."""
+    vector: bytes
+    """The encoded weight difference; in the statistics round float64 moments; empty if it did not train."""
+    metrics: bytes
+    """Float64 metric sums of the manifest's model on the device's hold-out; empty if it did not evaluate."""
+    declined: Text
+    """Why the device does not take part; empty if it does."""
+
+
+class Verdict(StrEnum):
+    """What became of an update."""
+
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    REJECTED = "rejected"
+    LATE = "late"
+
+
+class Receipt(msgspec.Struct, frozen=True, array_like=True):
+    """The aggregator's word on an update, sealed to the device. The same update again gets the same receipt."""
+
+    digest: Hash
+    """SHA-256 of the update's whole envelope."""
+    verdict: Verdict
+    reason: Text
+
+
+class Presence(msgspec.Struct, frozen=True, array_like=True):
+    """What a device says of itself; a hint only. `lost` is its last will."""
+
+    state: Literal["ready", "disconnected", "lost"]
+    software: Text

@@ -1,0 +1,87 @@
+"""Where messages go: at most 7 levels, ids in hex, one ACL line a direction.
+
+fedloom/{federation}/d/{device}/up      device → aggregator: updates
+fedloom/{federation}/d/{device}/down    aggregator → device: tasks, receipts
+fedloom/{federation}/d/{device}/state   retained; also the device's last will
+fedloom/{federation}/all/manifest       retained
+fedloom/{federation}/all/model/{hash}/{n}   retained; chunk n of the sealed model
+"""
+
+from typing import NamedTuple
+
+from fedloom.errors import Reason, Refused
+
+
+class Topics(NamedTuple):
+    """The topics of one federation."""
+
+    federation: bytes
+
+    def _under(self, rest: str) -> str:
+        return f"fedloom/{self.federation.hex()}/{rest}"
+
+    def up(self, device: bytes) -> str:
+        """Updates of a device."""
+        return self._under(f"d/{device.hex()}/up")
+
+    def down(self, device: bytes) -> str:
+        """What is for one device alone."""
+        return self._under(f"d/{device.hex()}/down")
+
+    def state(self, device: bytes) -> str:
+        """Presence of a device."""
+        return self._under(f"d/{device.hex()}/state")
+
+    @property
+    def manifest(self) -> str:
+        """The current manifest."""
+        return self._under("all/manifest")
+
+    def chunk(self, model: bytes, number: int) -> str:
+        """A chunk of the sealed model whose SHA-256 is `model`."""
+        return self._under(f"all/model/{model.hex()}/{number}")
+
+    def chunks(self, model: bytes) -> str:
+        """The filter for all chunks of a model."""
+        return self._under(f"all/model/{model.hex()}/+")
+
+    @property
+    def all_up(self) -> str:
+        """The aggregator's filter for updates."""
+        return self._under("d/+/up")
+
+    @property
+    def all_states(self) -> str:
+        """The aggregator's filter for presence."""
+        return self._under("d/+/state")
+
+    def device_of(self, topic: str) -> bytes:
+        """The device in `…/d/{device}/…`.
+
+        Raises:
+            Refused: WRONG_TOPIC.
+        """
+        parts = topic.split("/")
+        if len(parts) != 5 or parts[:3] != ["fedloom", self.federation.hex(), "d"]:
+            raise Refused(Reason.WRONG_TOPIC)
+        return _unhex(parts[3])
+
+    def chunk_of(self, topic: str) -> tuple[bytes, int]:
+        """The model and the number in `…/all/model/{hash}/{n}`.
+
+        Raises:
+            Refused: WRONG_TOPIC.
+        """
+        parts = topic.split("/")
+        if len(parts) != 6 or parts[:4] != ["fedloom", self.federation.hex(), "all", "model"]:
+            raise Refused(Reason.WRONG_TOPIC)
+        if not (parts[5].isascii() and parts[5].isdigit() and len(parts[5]) <= 6):
+            raise Refused(Reason.WRONG_TOPIC)
+        return _unhex(parts[4]), int(parts[5])
+
+
+def _unhex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise Refused(Reason.WRONG_TOPIC) from None

@@ -1,0 +1,125 @@
+"""Golden bytes: what is written today must be read for ever, and must not change unnoticed."""
+
+import numpy as np
+import pytest
+
+from fedloom import msgpack
+from fedloom.job import Data
+from fedloom.learning.plan import TrainPlan
+from fedloom.learning.spec import ModelSpec
+from fedloom.learning.standardise import Standardiser
+from fedloom.trust.seal import SealSuite
+from fedloom.trust.signing import SigningKey, VerifyingKey
+from fedloom.wire.envelope import Header, Type, parse, write_clear
+from fedloom.wire.messages import Closed, Manifest, ModelRef, Phase, Presence, Receipt, Task, Update, Verdict
+from fedloom.wire.model_blob import open_model, plain_model, seal_model
+
+SIGNER = SigningKey(bytes(range(32)))
+
+BODIES = {
+    "task": (
+        Task(train=True, evaluate=False, model_key=b"K" * 32),
+        "93"  # an array of three
+        "c3"  # train: true
+        "c2"  # evaluate: false
+        "c420" + "4b" * 32,  # model_key: 32 bytes
+    ),
+    "update": (
+        Update(samples=600, steps=60, train_loss=1.5, vector=b"\1\2", metrics=b"\3", declined=""),
+        "96"  # an array of six
+        "cd0258"  # samples: 600
+        "3c"  # steps: 60
+        "cb3ff8000000000000"  # train_loss: 1.5
+        "c4020102"  # vector: 2 bytes
+        "c40103"  # metrics: 1 byte
+        "a0",  # declined: empty
+    ),
+    "receipt": (
+        Receipt(b"D" * 32, Verdict.LATE, "round 3 is closed"),
+        "93"  # an array of three
+        "c420" + "44" * 32 + "a4" + b"late".hex() + "b1" + b"round 3 is closed".hex(),  # digest, verdict, reason
+    ),
+    "presence": (
+        Presence("ready", "0.1.0"),
+        "92" + "a5" + b"ready".hex() + "a5" + b"0.1.0".hex(),  # state, software
+    ),
+    "manifest": (
+        Manifest(
+            3, b"P" * 32, b"J" * 16, "line", 2, 1, Phase.TRAIN, Closed(1, 1, "done"), SealSuite.X25519, b"R" * 32,
+            60.0, ModelSpec(1, 1), Data(("x",), "y"), TrainPlan("mse"), "int8", 7,
+            ModelRef(1, b"p" * 32, b"c" * 32, 24, 98304, (b"c" * 32,)),
+        ),
+        "dc0011"  # an array of 17
+        "03"  # version: 3
+        "c420" + "50" * 32 +  # previous: the hash of manifest 2
+        "c410" + "4a" * 16 +  # job
+        "a4" + b"line".hex() +  # job_name
+        "0201"  # round 2, attempt 1
+        "a5" + b"train".hex() +  # phase
+        "930101a4" + b"done".hex() +  # closes: round 1, attempt 1, done
+        "01"  # suite: X25519
+        "c420" + "52" * 32 +  # round_key
+        "cb404e000000000000"  # deadline_s: 60.0
+        # spec: a map, so that a field that comes later has its default in what was written before
+        "85a6696e7075747301a76f75747075747301a668696464656e90aa61637469766174696f6ea472656c75a764726f706f7574"
+        "cb0000000000000000"
+        # data
+        "87a8666561747572657391a178a6746172676574a179a7636c617373657390a667726f75707390a677696e646f77c0"
+        "a7686f6c646f757482a86672616374696f6ecb3fc999999999999aa26279a47461696cab7374616e64617264697365c3"
+        # plan
+        "de0016a46c6f7373a36d7365ad6c6561726e696e675f72617465cb3fb999999999999aa96f7074696d69736572a3736764"
+        "a86d6f6d656e74756dcb3feccccccccccccda56265746131cb3feccccccccccccda56265746132cb3feff7ced916872b"
+        "a7657073696c6f6ecb3e45798ee2308c3aaa62617463685f73697a6520ac6c6f63616c5f65706f63687301"
+        "a96d61785f737465707300a773687566666c65c3a26c31cb0000000000000000a26c32cb0000000000000000"
+        "ab70726f78696d616c5f6d75cb0000000000000000a9636c69705f6e6f726dcb0000000000000000"
+        "a87363686564756c65a8636f6e7374616e74aa737465705f657665727900ab737465705f666163746f72cb3fe0000000000000"
+        "a9746f6c6572616e6365cb0000000000000000a870617469656e636501ab68756265725f64656c7461cb3ff0000000000000"
+        "ad636c6173735f7765696768747390"
+        "a4" + b"int8".hex() + "07"  # encoding, seed
+        "96"  # model: an array of six
+        "01"  # version
+        "c420" + "70" * 32 + "c420" + "63" * 32 +  # plain hash, cipher hash
+        "18ce00018000"  # cipher_bytes: 24, chunk_bytes: 98,304
+        "91c420" + "63" * 32,  # chunk_hashes: one
+    ),
+}  # fmt: skip
+
+ENVELOPE = (
+    "464c45" "01" "00" "05" "01" "00"  # magic, version 1, clear, PRESENCE, msgpack, no encoding
+    + "46" * 16 + "53" * 16 + "56475aa75463474c"  # federation, sender, sender's key id
+    + "00" * 16 + "00" * 8 + "00" * 16  # everybody, no key, no job
+    + "00000000" "00000000" + "00" * 32  # round, attempt, manifest
+    + "4d" * 16 + "00000001" "0000000000000002" "0000000d"  # message id, incarnation 1, sequence 2, 13 bytes
+    + "92a57265616479a5302e312e30"  # body: presence
+    + "77128445c4b0aade05687c488deffdf3150d3e960f35201f4ae84d71c6ce02cb"  # Ed25519 signature
+    + "e7dd1c2837645fdb60aa22934a2732db1db29c556128e722bb478c561baaba06"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(BODIES))
+def test_bodies(name):
+    message, expected = BODIES[name]
+    assert msgpack.encode(message).hex() == expected
+    assert msgpack.decode(bytes.fromhex(expected), type(message)) == message
+
+
+def test_envelope():
+    header = Header(Type.PRESENCE, b"F" * 16, b"S" * 16, b"M" * 16, incarnation=1, sequence=2)
+    body = msgpack.encode(Presence("ready", "0.1.0"))
+    assert write_clear(header, body, SIGNER).hex() == ENVELOPE
+    envelope = parse(bytes.fromhex(ENVELOPE), 1000)
+    envelope.verify(VerifyingKey(SIGNER.public))
+    assert envelope.clear() == body
+
+
+def test_model():
+    weights = np.array([1, -2], np.float32)
+    standardiser = Standardiser(np.array([0.5], np.float32), np.array([4], np.float32))
+    plain = plain_model(weights, standardiser)
+    assert plain.hex() == "0000803f000000c00000003f00008040"  # two weights, shift, scale
+    sealed = seal_model(plain, 1, b"K" * 32)
+    assert sealed.cipher.hex() == "74c9d31d19442571e89127d77f084d3b36d6ba5ee7e5f798dec97e654605cafa"
+    opened, read = open_model(sealed.cipher, sealed.ref, b"K" * 32, weights=2, inputs=1)
+    assert opened.tolist() == [1, -2]
+    assert read is not None
+    assert (read.shift.tolist(), read.scale.tolist()) == ([0.5], [4.0])
