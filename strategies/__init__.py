@@ -1,0 +1,31 @@
+"""Fusion rules by name: pure functions on weight vectors, one file and one paper each."""
+
+import difflib
+
+import msgspec
+
+from fedloom.errors import ConfigError
+from fedloom.job import StrategyChoice
+from strategies.base import ClientUpdate, Fused, FusionError, State, Strategy, Updates
+from strategies.fedavg import FedAvg
+
+__all__ = ["ClientUpdate", "Fused", "FusionError", "State", "Strategy", "Updates", "create"]
+
+_BY_NAME: dict[str, type[FedAvg]] = {"fedavg": FedAvg}
+
+
+def create(choice: StrategyChoice, where: str) -> Strategy:
+    """The rule that a job names, with the job's options.
+
+    Raises:
+        ConfigError: no such rule, or it has no such option.
+    """
+    kind = _BY_NAME.get(choice.name)
+    if kind is None:
+        close = difflib.get_close_matches(choice.name, _BY_NAME, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known strategies are {', '.join(_BY_NAME)}"
+        raise ConfigError(where, "strategy.name", f"{choice.name!r} is not a strategy", hint)
+    try:
+        return msgspec.convert(choice.options, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(where, "strategy.options", str(error), f"see docs/job.md for {choice.name}") from None
