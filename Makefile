@@ -1,0 +1,75 @@
+# Each target does its own set-up in .venv and uses no network once that is done. `make help` lists them.
+#   make PYTHON=/path/to/python3.12 test     chooses the interpreter of a new environment
+#   make test WORKERS=8 ARGS='-k envelope'   ARGS go to the command that the target runs
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fmt bench flower clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+FLOWER := .venv-flower
+WORKERS ?= 2
+ARGS ?=
+
+# Many small matrices: BLAS threads would only fight with the processes of a fleet and with each other.
+export OPENBLAS_NUM_THREADS := 1
+
+# The first interpreter that is new enough and can make virtual environments; searched only when one is to be made.
+CANDIDATES = $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
+SEARCH = for python in $(CANDIDATES); do \
+	"$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; python=; done; \
+	test -n "$$python" || { echo "fedloom needs Python 3.11 or later with its venv module, which is none of:" \
+	"$(CANDIDATES). Install it (Debian: apt install python3-venv) or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## */  make \1	/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(VENV)/.ready-demo  ## a fleet of daemons learns from real recordings, in about a minute
+	@$(BIN)/fedloom demo $(ARGS)
+
+test: $(VENV)/.ready-dev  ## all tests, on WORKERS processes
+	@PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || echo "Mosquitto is not installed: tests with a broker" \
+	"run on amqtt, and those of deploy/mosquitto are skipped (Debian: apt install mosquitto)"
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+check: $(VENV)/.ready-dev  ## format, lint, types, import contracts, docs, and the wheel on a bare device
+	@scripts/check
+
+fmt: $(VENV)/.ready-dev  ## format the code and apply safe fixes
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.ready-dev flower  ## every benchmark, beside its peer
+	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
+
+flower: $(FLOWER)/.ready  ## the peer of the benchmarks, in an environment of its own
+
+clean:  ## remove the environments and everything that was built or cached
+	rm -rf $(VENV) $(FLOWER) dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache .coverage*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(SEARCH); echo "Making $(VENV) with $$("$$python" --version)"; "$$python" -m venv $(VENV)
+
+$(VENV)/.ready-demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing fedloom for local fleets into $(VENV)"
+	@$(PIP) -c constraints.txt -e '.[sim,onnx]'
+	@touch $@
+
+# Everything that the demo needs is in it, so that `make demo` has nothing left to install.
+$(VENV)/.ready-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing fedloom and its development tools into $(VENV) (PyTorch is the large one: see CONTRIBUTING.md)"
+	@$(PIP) -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.ready-demo
+
+# flwr wants an older typer than amqtt; the head of constraints.txt has the ranges.
+$(FLOWER)/.ready: pyproject.toml constraints.txt
+	@test -x $(FLOWER)/bin/python || { $(SEARCH); "$$python" -m venv $(FLOWER); }
+	@echo "Installing Flower into $(FLOWER)"
+	@sed 's/^typer==.*/typer==0.20.1/' constraints.txt > $(FLOWER)/constraints.txt
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(FLOWER)/bin/python -m pip install --quiet -c $(FLOWER)/constraints.txt \
+		-e '.[server,flower]' 'flwr[simulation]' psutil
+	@touch $@
