@@ -7,6 +7,7 @@ import msgspec
 
 from fedloom import config
 from fedloom.errors import ConfigError
+from fedloom.features import summary_width
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 
@@ -161,7 +162,16 @@ def check_job(job: Job, where: str) -> None:
         raise ConfigError(where, "training.class_weights", problem, "give one weight a class")
     if job.training.schedule == "step" and job.training.step_every == 0:
         raise ConfigError(where, "training.step_every", "schedule 'step' needs it", "set it to a number of steps")
-    if job.data.window and job.data.window.hop > job.data.window.length:
+    if job.data.window:
+        _check_window(job, job.data.window, where)
+
+
+def _check_window(job: Job, window: Window, where: str) -> None:
+    if window.hop > window.length:
         raise ConfigError(
             where, "data.window.hop", "is longer than the window: rows would be skipped", "make it ≤ length"
         )
+    width = summary_width(job.data.features)
+    if job.model.inputs != width:
+        problem = f"{job.model.inputs} inputs, but these features give {width} summaries a window"
+        raise ConfigError(where, "model.inputs", problem, f"set it to {width}")

@@ -1,0 +1,1 @@
+"""The device's data: from a file to samples ready for training."""

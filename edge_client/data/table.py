@@ -1,0 +1,74 @@
+"""What a reader hands over: the columns that a job asked for, checked, by the job's names."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_client.data.config import SourceConfig
+from fedloom.errors import DataError
+
+Numbers = NDArray[np.float32]
+"""(n,) or (n, k) float32, finite."""
+Labels = NDArray[Any]
+"""(n,) of text or of what the file holds; used only to compare and to print."""
+
+
+class Wanted(NamedTuple):
+    """Which columns a job needs, and as what."""
+
+    numbers: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+class Table(NamedTuple):
+    """n rows of a file, by the job's names of the columns."""
+
+    numbers: dict[str, Numbers]
+    labels: dict[str, Labels]
+    lines: NDArray[np.int64] | None
+    """(n,) the line of the file on which each row ends; None where a file has no lines."""
+
+    def place(self, row: int) -> str:
+        """How to name a row (from 0) to a person."""
+        return f"row {row}" if self.lines is None else f"line {self.lines[row]}"
+
+
+Reader = Callable[[SourceConfig, Wanted], Table]
+"""Reads one kind of source. Raises DataError."""
+
+
+def name_in_file(source: SourceConfig, wanted: str, present: Iterable[str]) -> str:
+    """What the file calls the job's column `wanted`.
+
+    Raises:
+        DataError: it is not there.
+    """
+    name, names = source.columns.get(wanted, wanted), list(present)
+    if name in names:
+        return name
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+    remedy = f"{hint}map it with [data.columns] or choose another file"
+    raise DataError(source.path, wanted, f"the file has no {name!r}, only {shown or 'no columns'}", remedy)
+
+
+def read_failure(source: SourceConfig, error: Exception) -> DataError:
+    """The one line for a file that the operating system or a decoder could not give us."""
+    if isinstance(error, FileNotFoundError):
+        return DataError(source.path, "", "there is no such file", "check the path in [data]")
+    return DataError(source.path, "", f"cannot be read ({error})", "check its permissions and that it is complete")
+
+
+def too_long(source: SourceConfig) -> DataError:
+    """More rows than allowed."""
+    return DataError(source.path, "", f"has more than {source.max_rows} rows", "split it or raise data.max_rows")
+
+
+def too_large(source: SourceConfig) -> DataError:
+    """More bytes than allowed, after inflation."""
+    problem = f"holds more than {source.max_bytes} bytes"
+    return DataError(source.path, "", problem, "split it or raise data.max_bytes")
