@@ -1,10 +1,39 @@
-"""Brokers for every room, started once a session on ephemeral ports; tests use client ids and topics of their own."""
+"""For every room: data made from a seed, and brokers.
 
-from collections.abc import Iterator
+Brokers are started once a session on ephemeral ports; tests use client ids and topics of their own.
+"""
 
+from collections.abc import Callable, Iterator
+
+import numpy as np
 import pytest
 
+from fedloom.learning.dataset import Dataset
+from fedloom.learning.plan import Loss
+from fedloom.learning.spec import ModelSpec
 from simulation.broker import Broker, find_mosquitto, start_broker
+
+MakeData = Callable[..., Dataset]
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240229)
+
+
+@pytest.fixture
+def make_data(rng: np.random.Generator) -> MakeData:
+    """`make_data(spec, loss, samples)`: random features, targets that the loss can take."""
+
+    def make(spec: ModelSpec, loss: Loss, samples: int) -> Dataset:
+        x = rng.normal(size=(samples, spec.inputs)).astype(np.float32)
+        if loss == "cross_entropy":
+            return Dataset(x, rng.integers(0, spec.outputs, samples))
+        if loss == "binary_cross_entropy":
+            return Dataset(x, rng.integers(0, 2, samples))
+        return Dataset(x, rng.normal(size=(samples, spec.outputs)).astype(np.float32))
+
+    return make
 
 
 @pytest.fixture(scope="session")

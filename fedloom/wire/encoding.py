@@ -34,7 +34,8 @@ def encode(vector: Vector, encoding: Encoding) -> bytes:
     if encoding == "float32":
         return vector.astype("<f4", copy=False).tobytes()
     if encoding == "float16":
-        return np.clip(vector, -_FLOAT16_MAX, _FLOAT16_MAX).astype("<f2").tobytes()
+        saturated: Vector = np.clip(vector, -_FLOAT16_MAX, _FLOAT16_MAX)
+        return saturated.astype("<f2").tobytes()
     blocks = _blocks(vector)
     scales = (np.abs(blocks).max(axis=1) / np.float32(127)).astype("<f4")
     # A block whose scale underflows is sent as zeros; its values stay in the error feedback.
