@@ -1,0 +1,67 @@
+"""The device's configuration: a TOML file, with FEDLOOM_EDGE__… from the environment on top.
+
+deploy/edge.toml is a commented sample of every key.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from edge_client.data.config import SourceConfig
+from fedloom import config
+from fedloom.link.config import MqttConfig
+
+ENVIRONMENT_PREFIX = "FEDLOOM_EDGE"
+Level = Literal["debug", "info", "warning", "error"]
+Bytes = Annotated[int, msgspec.Meta(ge=1024, le=2**31)]
+
+
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What goes to standard error."""
+
+    level: Level = "info"
+    json: bool = False
+    """One JSON object a line."""
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds on what a federation may make this device hold; above them it declines the round."""
+
+    max_model_bytes: Bytes = 64 * 2**20
+    max_outbox_bytes: Bytes = 256 * 2**20
+    """The update that waits for its receipt, with its error-feedback residual; on disk."""
+
+
+class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that `fedloom-edge run` needs; paths are relative to the file."""
+
+    broker: MqttConfig
+    data: SourceConfig
+    state: str = "state"
+    """Directory of durable state; made if it is not there."""
+    keys: str = "keys"
+    """Directory of this device's keys, made with `fedloom device new`."""
+    log: Log = Log()
+    limits: Limits = Limits()
+
+
+def load_config(path: Path) -> EdgeConfig:
+    """Read a configuration file, and make its paths absolute.
+
+    Raises:
+        ConfigError: it cannot be read, does not parse, or has a wrong value.
+    """
+    read = config.load(path, EdgeConfig, prefix=ENVIRONMENT_PREFIX)
+    base = path.absolute().parent
+    replace = msgspec.structs.replace
+    broker, tls = read.broker, read.broker.tls
+    if tls is not None:
+        tls = replace(tls, ca=_below(base, tls.ca), cert=_below(base, tls.cert), key=_below(base, tls.key))
+    broker = replace(broker, password_file=_below(base, broker.password_file), tls=tls)
+    data = replace(read.data, path=_below(base, read.data.path))
+    return replace(read, broker=broker, data=data, state=_below(base, read.state), keys=_below(base, read.keys))
+
+
+def _below(base: Path, path: str) -> str:
+    return str(base / path) if path else ""

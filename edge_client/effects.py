@@ -1,0 +1,101 @@
+"""Carries out what the session asks for on disk, on the link and in the log."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from edge_client import events
+from edge_client.outbox import StateDirectory
+from fedloom.errors import LinkError, StoreError
+from fedloom.features import summary_names
+from fedloom.link.base import Link
+
+if TYPE_CHECKING:
+    from fedloom.learning.model import Model
+
+log = logging.getLogger("fedloom.edge")
+
+Effect = (
+    events.Subscribe
+    | events.Unsubscribe
+    | events.Publish
+    | events.PersistState
+    | events.StoreOutbox
+    | events.DropOutbox
+    | events.SaveModel
+    | events.Log
+)
+
+
+class Effects:
+    """One action after the other, each finished when `carry_out` returns."""
+
+    def __init__(self, link: Link, directory: StateDirectory) -> None:
+        self._link = link
+        self._directory = directory
+
+    def carry_out(self, action: Effect) -> None:
+        """Do it.
+
+        Raises:
+            StoreError: the disk does not take what must be durable; nothing that depends on it may happen.
+        """
+        match action:
+            case events.Subscribe(topic_filter):
+                self._link.subscribe(topic_filter)
+            case events.Unsubscribe(topic_filter):
+                self._link.unsubscribe(topic_filter)
+            case events.Publish():
+                self._publish(action)
+            case events.Log(level, text, args):
+                log.log(level, text, *args)
+            case _:
+                try:
+                    self._write(action)
+                except OSError as error:
+                    problem = f"{self._directory.path}: cannot be written ({error.strerror})"
+                    raise StoreError(f"{problem}; free or repair the disk and start again") from None
+
+    def _write(self, action: events.PersistState | events.StoreOutbox | events.DropOutbox | events.SaveModel) -> None:
+        match action:
+            case events.PersistState(state):
+                self._directory.write_state(state)
+            case events.StoreOutbox(entry, residual):
+                self._directory.store(entry, residual)
+            case events.DropOutbox(digest):
+                self._directory.drop(digest)
+            case events.SaveModel(work):
+                self._save(work)
+
+    def _publish(self, action: events.Publish) -> None:
+        try:
+            self._link.publish(action.topic, action.payload, retain=action.retain)
+        except LinkError as error:
+            # Nothing is lost: an update stays in the outbox and is sent again, presence is said anew when connected.
+            log.warning("link.full topic=%s bytes=%d reason=%r", action.topic, len(action.payload), str(error))
+
+    def _save(self, work: events.Work) -> None:
+        from fedloom.learning.model_file import save  # once a job: not while idle
+
+        model = final_model(work)
+        save(model, self._directory.model)
+        where = (work.manifest.job_name, model.meta["version"], str(self._directory.model))
+        log.info("model.saved job=%s version=%s path=%s", *where)
+
+
+def final_model(work: events.Work) -> "Model":
+    """A job's model as this device keeps it."""
+    from fedloom.learning.model import Model
+
+    manifest, model = work.manifest, work.model
+    assert model is not None  # noqa: S101 - for the type checker: the session saves only what it has
+    assert manifest.model is not None  # noqa: S101
+    features = summary_names(manifest.data.features) if manifest.data.window else manifest.data.features
+    return Model(
+        spec=manifest.spec,
+        loss=manifest.plan.loss,
+        weights=model.weights,
+        standardiser=model.standardiser,
+        classes=manifest.data.classes,
+        features=features if len(features) == manifest.spec.inputs else (),
+        meta={"job": manifest.job_name, "run": manifest.job.hex(), "version": str(manifest.model.version)},
+    )

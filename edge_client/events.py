@@ -1,0 +1,164 @@
+"""What the device's session is told, and what it asks for.
+
+Actions are carried out in the order given, each finished before the next begins: what follows a `PersistState` or a
+`StoreOutbox` may rely on its being on disk. When the process dies between two actions, nothing else is needed.
+"""
+
+from typing import NamedTuple
+
+from edge_client.state import DeviceState, OutboxEntry
+from fedloom.learning.layout import Vector
+from fedloom.learning.standardise import Standardiser
+from fedloom.wire.messages import Manifest, Task, Update
+
+
+class Started(NamedTuple):
+    """The process is up, and its durable state has been handed to the session."""
+
+
+class Connected(NamedTuple):
+    """A connection to the broker stands."""
+
+    max_payload_bytes: int
+    """The largest payload that the broker takes on this device's `up` topic."""
+
+
+class Disconnected(NamedTuple):
+    """The connection is gone; the link tries again by itself."""
+
+
+class Came(NamedTuple):
+    """A message from the broker, not believed yet."""
+
+    topic: str
+    payload: bytes
+
+
+class Tick(NamedTuple):
+    """Time has passed; due at the session's `wake_at_s`."""
+
+
+class Stopping(NamedTuple):
+    """The process is about to end."""
+
+
+class Model(NamedTuple):
+    """The global model of a round, verified and opened."""
+
+    plain_hash: bytes
+    weights: Vector
+    standardiser: Standardiser | None
+
+
+class Work(NamedTuple):
+    """A round in which this device takes part."""
+
+    manifest: Manifest
+    manifest_hash: bytes
+    task: Task
+    model: Model | None
+    """None in the statistics round."""
+    residual: bytes
+    """Names the stored error-feedback residual of this job; empty is none."""
+
+
+class Answer(NamedTuple):
+    """What came of a piece of work."""
+
+    update: Update
+    encoding: int = 0
+    """Code of the vector's encoding; 0 where there is none."""
+    residual: bytes | None = None
+    """The new error-feedback residual, little-endian float32; None leaves the old one as it is."""
+
+
+class Trained(NamedTuple):
+    """A piece of work is done, or declined."""
+
+    work: Work
+    answer: Answer
+
+
+Event = Started | Connected | Disconnected | Came | Tick | Stopping | Trained
+
+
+class Subscribe(NamedTuple):
+    """Hear a topic from now on; again for one that is subscribed already, so that retained messages come again."""
+
+    topic_filter: str
+
+
+class Unsubscribe(NamedTuple):
+    """Hear it no longer."""
+
+    topic_filter: str
+
+
+class Publish(NamedTuple):
+    """Hand a message to the link."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+
+
+class PersistState(NamedTuple):
+    """Replace the state file."""
+
+    state: DeviceState
+
+
+class StoreOutbox(NamedTuple):
+    """Put an update, and the residual that goes with it, on disk."""
+
+    entry: OutboxEntry
+    residual: bytes | None
+
+
+class DropOutbox(NamedTuple):
+    """Remove an update; its residual too, unless the state names it."""
+
+    digest: bytes
+
+
+class Train(NamedTuple):
+    """Begin this work, once nothing else waits to be handled; it replaces any other."""
+
+    work: Work
+
+
+class Abandon(NamedTuple):
+    """The work that was begun is not wanted any more."""
+
+
+class SaveModel(NamedTuple):
+    """The job's final model is here."""
+
+    work: Work
+
+
+class Finished(NamedTuple):
+    """The job is over and this device has its model."""
+
+
+class Log(NamedTuple):
+    """A line for the log: `text` is `event.name key=%s …`."""
+
+    level: int
+    text: str
+    args: tuple[object, ...] = ()
+
+
+Action = (
+    Subscribe
+    | Unsubscribe
+    | Publish
+    | PersistState
+    | StoreOutbox
+    | DropOutbox
+    | Train
+    | Abandon
+    | SaveModel
+    | Finished
+    | Log
+)

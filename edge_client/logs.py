@@ -1,0 +1,45 @@
+"""The daemon's log: lines such as `update.sent digest=1a2b bytes=31000`, or the same as JSON objects."""
+
+import json
+import logging
+import re
+import time
+
+from edge_client.config import Log
+
+_NAMED = re.compile(r"(\w+)=%[^\s]*")
+
+
+class TextFormatter(logging.Formatter):
+    """Time (UTC), level, event."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime
+
+
+class JsonFormatter(TextFormatter):
+    """One object a line; the names before = in a message become its keys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": f"{self.formatTime(record, self.datefmt)}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "event": str(record.msg).partition(" ")[0],
+        }
+        names = _NAMED.findall(str(record.msg))
+        if isinstance(record.args, tuple) and len(names) == len(record.args):
+            line |= dict(zip(names, record.args, strict=True))
+        else:
+            line["message"] = record.getMessage()
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def set_up(choice: Log) -> None:
+    """Log to standard error from now on, in place of what was set up before."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if choice.json else TextFormatter())
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(choice.level.upper())

@@ -1,0 +1,321 @@
+"""What the device does next: takes events, returns actions; no I/O, no clock, no randomness of its own.
+
+A manifest says what the round is, a task invites this device to it; with both, and the model that they name, the device
+works and puts its answer into the outbox. Whatever is not believed is counted by its reason and dropped.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from edge_client.believe import BelievedManifest, BelievedTask, Judge
+from edge_client.delivery import Delivery
+from edge_client.events import (
+    Abandon,
+    Action,
+    Answer,
+    Came,
+    Connected,
+    Disconnected,
+    Event,
+    Finished,
+    Log,
+    Model,
+    PersistState,
+    Publish,
+    SaveModel,
+    Started,
+    Stopping,
+    StoreOutbox,
+    Subscribe,
+    Tick,
+    Train,
+    Trained,
+    Work,
+)
+from edge_client.fetch import Fetch
+from edge_client.sequence import Sequence
+from edge_client.state import DeviceState, OutboxEntry
+from edge_client.writer import Writer
+from fedloom.errors import Reason, Refused
+from fedloom.trust.device_keys import DeviceKeys
+from fedloom.wire.envelope import Header
+from fedloom.wire.messages import Phase, Receipt, Update, Verdict
+from fedloom.wire.topics import Topics
+
+MAX_REASON = 300
+"""Characters; see `fedloom.wire.messages.Text`."""
+
+
+class Bounds(NamedTuple):
+    """What a federation may make this device hold."""
+
+    max_model_bytes: int
+    max_outbox_bytes: int
+
+
+class Round(NamedTuple):
+    """The current manifest, and this device's invitation to it."""
+
+    manifest: BelievedManifest
+    task: BelievedTask
+
+
+class Session:
+    """One device's part in the protocol."""
+
+    def __init__(
+        self,
+        keys: DeviceKeys,
+        state: DeviceState,
+        entries: tuple[OutboxEntry, ...],
+        bounds: Bounds,
+        entropy: Callable[[int], bytes],
+        draw: Callable[[], float],
+    ) -> None:
+        """`entropy(n)` gives n random bytes and `draw()` a number from Uniform[0, 1); both from any thread."""
+        self.topics = Topics(keys.root.federation)
+        self.refusals: Counter[Reason] = Counter()
+        self._down = self.topics.down(keys.id)
+        self._state = state
+        self._entries = entries
+        self._bounds = bounds
+        self._judge = Judge(keys)
+        self._sequence = Sequence(state.sequence)
+        self._writer = Writer(keys, state.incarnation, self._sequence, entropy)
+        self._delivery = Delivery(self.topics.up(keys.id), draw)
+        self._fetch = Fetch(self.topics, draw)
+        self._manifest: BelievedManifest | None = None
+        self._task: BelievedTask | None = None
+        self._early: BelievedTask | None = None
+        """A task whose manifest has not come yet."""
+        self._model: Model | None = None
+        self._work: Work | None = None
+        self._now_s = 0.0
+        self._actions: list[Action] = []
+
+    @property
+    def wake_at_s(self) -> float | None:
+        """When the next `Tick` is due."""
+        due = (self._delivery.resend_at_s, self._fetch.again_at_s)
+        return min((each for each in due if each is not None), default=None)
+
+    def handle(self, event: Event, now_s: float) -> list[Action]:
+        """What to do about an event, at `now_s` on a monotonic clock."""
+        self._now_s = now_s
+        match event:
+            case Started():
+                self._start()
+            case Connected(max_payload_bytes):
+                self._do(self._writer.ready(), *self._delivery.connected(max_payload_bytes, now_s))
+            case Disconnected():
+                self._delivery.disconnected()
+            case Came(topic, payload):
+                self._on_message(topic, payload)
+            case Tick():
+                self._do(*self._delivery.tick(now_s), *self._fetch.tick(now_s))
+            case Trained(work, answer):
+                self._on_answer(work, answer)
+            case Stopping():
+                self._do(self._writer.goodbye())
+        self._reserve()
+        actions, self._actions = self._actions, []
+        return actions
+
+    def will(self) -> Publish:
+        """The last will, anew for each attempt to connect; may be called from any thread."""
+        return self._writer.will()
+
+    def would_accept(self, manifest: bytes) -> bool:
+        """Whether this manifest will end what the device is doing now."""
+        try:
+            return self._judge.manifest(manifest, self._state).is_new
+        except Refused:
+            return False
+
+    def _start(self) -> None:
+        for entry in self._entries:
+            is_open = entry.manifest == self._state.manifest_hash
+            self._do(*self._delivery.restore(entry, is_open))
+        self._do(Subscribe(self.topics.manifest), Subscribe(self._down))
+
+    def _on_message(self, topic: str, payload: bytes) -> None:
+        if not payload:
+            return  # a retained message was cleared
+        try:
+            if topic == self.topics.manifest:
+                self._on_manifest(self._judge.manifest(payload, self._state))
+            elif topic == self._down:
+                self._on_down(self._judge.down(payload))
+            else:
+                self._on_chunk(*self.topics.chunk_of(topic), payload)
+        except Refused as refused:
+            self._refuse(topic, refused)
+
+    def _on_manifest(self, manifest: BelievedManifest) -> None:
+        if self._manifest is not None and not manifest.is_new:
+            return
+        body = manifest.body
+        if manifest.is_new:
+            self._persist(manifest_version=body.version, manifest_hash=manifest.hash)
+            self._do(*self._delivery.end())
+        if self._work is not None:
+            self._do(Abandon())
+        self._do(*self._fetch.cancel())
+        self._manifest, self._work, self._task = manifest, None, None
+        if self._early is not None and self._early.header.manifest == manifest.hash:
+            self._task, self._early = self._early, None
+        where = (body.version, body.job_name, body.phase.value, body.round, body.attempt)
+        self._log(logging.INFO, "manifest.accepted version=%d job=%s phase=%s round=%d attempt=%d", *where)
+        if body.phase is Phase.DONE and (self._is_answered or body.model is None):
+            self._do(Finished())
+        self._advance()
+
+    def _on_down(self, message: BelievedTask | Receipt) -> None:
+        if isinstance(message, Receipt):
+            self._on_receipt(message)
+        elif self._manifest is not None and message.header.manifest == self._manifest.hash:
+            self._task = message
+            self._advance()
+        else:
+            self._keep_early(message)
+
+    def _keep_early(self, task: BelievedTask) -> None:
+        """One task may wait for its manifest: the latest."""
+        if self._manifest is not None:
+            body = self._manifest.body
+            is_past = task.header.job == body.job and _place(task.header) <= (body.round, body.attempt)
+            if is_past or task.header.manifest == body.previous:
+                raise Refused(Reason.OLD, "a task of a round before")
+        early = self._early
+        if early and early.header.job == task.header.job and _place(task.header) < _place(early.header):
+            raise Refused(Reason.OLD, "a task of a round before the one that is awaited")
+        self._early = task
+
+    def _on_receipt(self, receipt: Receipt) -> None:
+        entry = self._delivery.entry
+        if entry is None or receipt.digest != entry.digest:
+            raise Refused(Reason.OLD, "a receipt for an update that does not wait for one")
+        level = logging.WARNING if receipt.verdict is Verdict.REJECTED else logging.INFO
+        self._log(level, "receipt.came verdict=%s reason=%r", receipt.verdict.value, receipt.reason)
+        if receipt.verdict is Verdict.ACCEPTED and entry.has_residual:
+            self._persist(answered=entry.manifest, residual=entry.digest, residual_job=entry.job)
+        else:
+            self._persist(answered=entry.manifest)
+        self._do(*self._delivery.end())
+
+    def _on_chunk(self, model: bytes, number: int, payload: bytes) -> None:
+        is_complete = self._fetch.accept(model, number, payload, self._now_s)
+        if not is_complete or self._manifest is None or self._task is None:
+            return
+        round_ = Round(self._manifest, self._task)
+        try:
+            self._model = self._fetch.open(round_.manifest.body, round_.task.body.model_key)
+        except Refused as refused:
+            self._do(*self._fetch.cancel())
+            self._decline(round_, f"the model cannot be opened: {refused}")
+            return
+        self._do(*self._fetch.cancel())
+        self._begin(round_)
+
+    @property
+    def _is_answered(self) -> bool:
+        return self._manifest is not None and self._state.answered == self._manifest.hash
+
+    def _advance(self) -> None:
+        """Do the next thing that manifest and task allow."""
+        if self._manifest is None or self._task is None:
+            return
+        if self._work is not None or self._is_answered or self._delivery.entry is not None:
+            return
+        round_, body = Round(self._manifest, self._task), self._manifest.body
+        header = self._task.header
+        if (header.job, *_place(header)) != (body.job, body.round, body.attempt):
+            self._task = None
+            raise Refused(Reason.WRONG_ROUND, "the task's round is not its manifest's")
+        if body.model is None:
+            if body.phase is not Phase.DONE:
+                self._begin(round_)
+        elif self._model is not None and self._model.plain_hash == body.model.plain_hash:
+            self._begin(round_)
+        elif body.model.cipher_bytes > self._bounds.max_model_bytes:
+            size, limit = body.model.cipher_bytes, self._bounds.max_model_bytes
+            self._decline(round_, f"a model of {size} bytes is above this device's limits.max_model_bytes = {limit}")
+        else:
+            self._model = None  # two would be held otherwise
+            self._do(*self._fetch.begin(body.model, self._now_s))
+
+    def _begin(self, round_: Round) -> None:
+        """Manifest, task and model are here."""
+        work = self._work_of(round_)
+        if work.manifest.phase is not Phase.DONE:
+            self._work = work
+            self._do(Train(work))
+            return
+        self._do(SaveModel(work))
+        self._persist(answered=work.manifest_hash)
+        self._do(Finished())
+
+    def _work_of(self, round_: Round) -> Work:
+        body = round_.manifest.body
+        residual = self._state.residual if self._state.residual_job == body.job else b""
+        model = self._model if body.model is not None else None
+        return Work(body, round_.manifest.hash, round_.task.body, model, residual)
+
+    def _decline(self, round_: Round, reason: str) -> None:
+        if round_.manifest.body.phase is Phase.DONE:
+            self._log(logging.ERROR, "model.failed reason=%r", reason)
+            self._task = None
+            return
+        self._work = self._work_of(round_)
+        self._on_answer(self._work, declined(reason))
+
+    def _on_answer(self, work: Work, answer: Answer) -> None:
+        if self._work is None or work.manifest_hash != self._work.manifest_hash:
+            return  # a newer manifest came in the meantime
+        self._work = None
+        entry = self._writer.update(work, answer)
+        size, limit = len(entry.blob) + len(answer.residual or b""), self._bounds.max_outbox_bytes
+        if size > limit:
+            answer = declined(f"an update of {size} bytes is above this device's limits.max_outbox_bytes = {limit}")
+            entry = self._writer.update(work, answer)
+        if answer.update.declined:
+            self._log(logging.WARNING, "round.declined round=%d reason=%r", work.manifest.round, answer.update.declined)
+        self._do(StoreOutbox(entry, answer.residual), *self._delivery.put(entry, self._now_s))
+
+    def _reserve(self) -> None:
+        mark = self._sequence.reserve()
+        if mark is not None:
+            self._persist(sequence=mark)
+
+    def _persist(self, **changes: object) -> None:
+        self._state = msgspec.structs.replace(self._state, **changes)
+        self._do(PersistState(self._state))
+
+    def _refuse(self, topic: str, refused: Refused) -> None:
+        """Count it; say so the 1st, 2nd, 4th, 8th … time, so that a flood does not fill the log."""
+        self.refusals[refused.reason] += 1
+        count = self.refusals[refused.reason]
+        if count & (count - 1) == 0:
+            level = logging.ERROR if refused.reason is Reason.CONFLICT else logging.WARNING
+            text = "message.refused topic=%s reason=%s detail=%r count=%d"
+            self._log(level, text, topic, refused.reason.value, refused.detail, count)
+
+    def _log(self, level: int, text: str, *args: object) -> None:
+        self._do(Log(level, text, args))
+
+    def _do(self, *actions: Action) -> None:
+        self._actions += actions
+
+
+def declined(reason: str) -> Answer:
+    """The answer of a device that cannot take part."""
+    text = reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 1]}…"
+    return Answer(Update(0, 0, 0.0, b"", b"", text))
+
+
+def _place(header: Header) -> tuple[int, int]:
+    return header.round, header.attempt

@@ -1,0 +1,82 @@
+"""What a device must remember over a power cut, as one checksummed file.
+
+    offset  bytes
+    0       4      "FLS", then the version, 1
+    4       …      msgpack of a `DeviceState`
+    end-32  32     SHA-256 of all before
+
+The outbox's files have the same shape, with "FLO" and an `OutboxEntry`.
+"""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from fedloom import msgpack
+from fedloom.errors import Refused, StoreError
+from fedloom.wire.messages import Count, Hash, Id
+
+STATE_MAGIC = b"FLS\x01"
+OUTBOX_MAGIC = b"FLO\x01"
+NO_HASH = bytes(32)
+_DIGEST_BYTES = 32
+
+HashOrNone = Annotated[bytes, msgspec.Meta(max_length=32)]
+
+
+class DeviceState(msgspec.Struct, frozen=True, array_like=True):
+    """The device's memory."""
+
+    device: Id
+    incarnation: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    """Higher than that of any state that this device has lost."""
+    sequence: Count = 0
+    """High-water mark: every number below may have been used."""
+    manifest_version: Count = 0
+    manifest_hash: Hash = NO_HASH
+    """Of the last manifest that was accepted."""
+    answered: HashOrNone = b""
+    """The manifest that this device is done with: its update has a receipt, or its final model is saved."""
+    residual: HashOrNone = b""
+    """The update whose error-feedback residual is the current one; empty is none."""
+    residual_job: HashOrNone = b""
+
+
+class OutboxEntry(msgspec.Struct, frozen=True, array_like=True):
+    """An update that waits for its receipt."""
+
+    digest: Hash
+    """SHA-256 of `blob`."""
+    manifest: Hash
+    job: Id
+    has_residual: bool
+    blob: bytes
+    """The sealed envelope; resent as it is."""
+
+
+Record = TypeVar("Record", DeviceState, OutboxEntry)
+
+
+def to_bytes(magic: bytes, record: DeviceState | OutboxEntry) -> bytes:
+    """The content of a record's file."""
+    content = magic + msgpack.encode(record)
+    return content + sha256(content).digest()
+
+
+def from_bytes(magic: bytes, data: bytes, kind: type[Record], path: Path, remedy: str) -> Record:
+    """Read a record's file back.
+
+    Raises:
+        StoreError: it is not what was written.
+    """
+    content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    if not content.startswith(magic):
+        raise StoreError(f"{path}: is not a file of this version of fedloom-edge; {remedy}")
+    if sha256(content).digest() != digest:
+        raise StoreError(f"{path}: is damaged, its checksum does not fit; {remedy}")
+    try:
+        return msgpack.decode(content[len(magic) :], kind)
+    except Refused as error:
+        raise StoreError(f"{path}: is damaged ({error.detail}); {remedy}") from None

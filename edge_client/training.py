@@ -1,0 +1,160 @@
+"""A round's work: from manifest, model and this device's data to the answer.
+
+The data is read once a job and standardised in place, so that one copy of it is in memory.
+"""
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import NamedTuple
+
+import numpy as np
+
+from edge_client.data.config import SourceConfig
+from edge_client.data.prepare import Prepared, check_width, prepare
+from edge_client.events import Answer, Work
+from edge_client.session import declined
+from fedloom.errors import DataError, Refused
+from fedloom.learning.evaluate import evaluate
+from fedloom.learning.layout import Vector
+from fedloom.learning.metrics import Metrics
+from fedloom.learning.standardise import Moments, Standardiser
+from fedloom.learning.trainer import Trainer
+from fedloom.wire.encoding import CODES, decode, encode
+from fedloom.wire.messages import Manifest, Phase, Update
+
+
+class _Loaded(NamedTuple):
+    """A job's data in memory."""
+
+    key: tuple[object, ...]
+    prepared: Prepared
+    standardised: bytes
+    """The digest of the standardiser that was applied; empty is none."""
+
+
+class Training:
+    """Does the work of one device."""
+
+    def __init__(self, source: SourceConfig, device: bytes, residual: Callable[[bytes], bytes]) -> None:
+        """`residual(name)` reads a stored error-feedback residual."""
+        self._source = source
+        self._device = device
+        self._residual = residual
+        self._loaded: _Loaded | None = None
+        self._trainer: Trainer | None = None
+
+    def run(self, work: Work, should_stop: Callable[[], bool]) -> Answer | None:
+        """The answer to send, be it why this device declines; None if `should_stop` ended it."""
+        try:
+            return self._run(work, should_stop)
+        except (DataError, _Unable) as error:
+            return declined(str(error))
+        except Refused as refused:
+            return declined(f"the update cannot be encoded: {refused}")
+        except (ValueError, IndexError, MemoryError) as error:
+            return declined(f"model and data do not fit: {type(error).__name__}: {error}")
+
+    def _run(self, work: Work, should_stop: Callable[[], bool]) -> Answer | None:
+        manifest = work.manifest
+        prepared = self._data(work)
+        check_width(self._source, prepared, manifest.spec.inputs)
+        if manifest.phase is Phase.STATISTICS:
+            moments = Moments.of(prepared.train.x)
+            vector = moments.to_vector().astype("<f8").tobytes()
+            return Answer(Update(moments.samples, 0, 0.0, vector, b"", ""))
+        if should_stop():
+            return None
+        metrics = _metrics(work, prepared) if work.task.evaluate else b""
+        if not work.task.train:
+            if not metrics:
+                raise _Unable("there are no hold-out samples to evaluate on")
+            return Answer(Update(0, 0, 0.0, b"", metrics, ""))
+        return self._train(work, prepared, metrics, should_stop)
+
+    def _train(self, work: Work, prepared: Prepared, metrics: bytes, should_stop: Callable[[], bool]) -> Answer | None:
+        manifest, model = work.manifest, work.model
+        assert model is not None  # noqa: S101 - for the type checker: the session gives none only to statistics rounds
+        fit = self._trainer_for(manifest).fit(model.weights, prepared.train, self._rng(manifest), should_stop)
+        if fit.stopped == "asked":
+            return None
+        if fit.stopped == "diverged":
+            raise _Unable(f"training diverged after {fit.steps} steps: weights or loss are not finite")
+        delta: Vector = fit.weights
+        delta -= model.weights
+        vector, residual = self._encode(work, delta)
+        update = Update(fit.samples, fit.steps, fit.loss_sum, vector, metrics, "")
+        return Answer(update, CODES[manifest.encoding], residual)
+
+    def _encode(self, work: Work, delta: Vector) -> tuple[bytes, bytes | None]:
+        """The update's bytes, and what they have lost: that is added to the next update (error feedback)."""
+        encoding = work.manifest.encoding
+        if encoding == "float32":
+            return encode(delta, encoding), None
+        if work.residual:
+            delta += np.frombuffer(self._residual(work.residual), "<f4")
+        vector = encode(delta, encoding)
+        sent = np.empty_like(delta)
+        decode(vector, encoding, sent)
+        delta -= sent
+        return vector, delta.astype("<f4", copy=False).tobytes()
+
+    def _trainer_for(self, manifest: Manifest) -> Trainer:
+        if self._trainer is None or (self._trainer.spec, self._trainer.plan) != (manifest.spec, manifest.plan):
+            self._trainer = None  # its buffers go before the new ones come
+            self._trainer = Trainer(manifest.spec, manifest.plan)
+        return self._trainer
+
+    def _rng(self, manifest: Manifest) -> np.random.Generator:
+        """The same for each attempt of a round, so that a run can be repeated."""
+        seed = f"{manifest.seed}/{self._device.hex()}/{manifest.round}".encode()
+        return np.random.default_rng(int.from_bytes(sha256(b"fedloom/1/rng" + seed).digest(), "big"))
+
+    def _data(self, work: Work) -> Prepared:
+        """The job's data, standardised as the model wants it."""
+        manifest = work.manifest
+        standardiser = work.model.standardiser if work.model else None
+        wanted = (
+            b""
+            if standardiser is None
+            else sha256(standardiser.shift.tobytes() + standardiser.scale.tobytes()).digest()
+        )
+        key = (manifest.job, manifest.data, manifest.plan.loss, manifest.seed)
+        loaded = self._loaded
+        if loaded is None or loaded.key != key or loaded.standardised not in (b"", wanted):
+            self._loaded = None  # the old data goes before the new comes
+            seed = int.from_bytes(sha256(f"{manifest.seed}/{self._device.hex()}".encode()).digest()[:8], "big")
+            loaded = _Loaded(key, prepare(self._source, manifest.data, manifest.plan.loss, seed), b"")
+        if standardiser is not None and loaded.standardised != wanted:
+            check_width(self._source, loaded.prepared, manifest.spec.inputs)
+            self._loaded = None  # half standardised, should anything fail
+            for part in loaded.prepared:
+                _standardise(part.x, standardiser)
+            loaded = loaded._replace(standardised=wanted)
+        self._loaded = loaded
+        return loaded.prepared
+
+
+class _Unable(Exception):
+    """This device cannot take part in this round; the text says why."""
+
+
+def _standardise(x: Vector, standardiser: Standardiser) -> None:
+    """`Standardiser.apply`, in place."""
+    np.subtract(x, standardiser.shift, out=x)
+    np.divide(x, standardiser.scale, out=x)
+
+
+def _metrics(work: Work, prepared: Prepared) -> bytes:
+    """Metric sums of the manifest's model on the hold-out; empty if there is none."""
+    manifest, model = work.manifest, work.model
+    assert model is not None  # noqa: S101 - for the type checker: the session gives none only to statistics rounds
+    if not prepared.holdout.samples:
+        return b""
+    with np.errstate(over="ignore", invalid="ignore"):
+        metrics: Metrics = evaluate(
+            manifest.spec, manifest.plan.loss, model.weights, prepared.holdout, manifest.plan.huber_delta
+        )
+    vector = metrics.to_vector()
+    if not np.isfinite(vector).all():
+        raise _Unable("the global model's loss on this device's hold-out is not finite")
+    return vector.astype("<f8").tobytes()

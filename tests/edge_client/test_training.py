@@ -1,0 +1,190 @@
+"""A round's work on real files: reproducible, standardised, compensated; declined with the reason if it cannot be."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge_client.data.config import SourceConfig
+from edge_client.data.prepare import prepare
+from edge_client.events import Answer, Model, Work
+from edge_client.training import Training
+from fedloom import msgpack
+from fedloom.learning.evaluate import evaluate
+from fedloom.learning.metrics import Metrics
+from fedloom.learning.plan import TrainPlan
+from fedloom.learning.spec import ModelSpec
+from fedloom.learning.standardise import Moments, Standardiser
+from fedloom.wire.encoding import decode
+from fedloom.wire.envelope import parse
+from fedloom.wire.messages import Manifest, Phase, Task
+
+SPEC = ModelSpec(inputs=2, outputs=2)
+MakeWork = Callable[..., Work]
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> SourceConfig:
+    rng = np.random.default_rng(1)
+    rows = (
+        f"{row // 20},{'ab'[row % 2]},{5 + row % 2 + rng.normal() / 4:.4f},{100 * rng.normal():.4f}\n"
+        for row in range(100)
+    )
+    (tmp_path / "data.csv").write_text("recording,move,ax,ay\n" + "".join(rows))
+    return SourceConfig(str(tmp_path / "data.csv"))
+
+
+@pytest.fixture
+def make_work(aggregator: Any, source: SourceConfig) -> MakeWork:
+    """Work with a model of small weights; `standardiser` fits the data."""
+
+    def make(
+        phase: Phase = Phase.TRAIN, train: bool = True, evaluate: bool = True, residual: bytes = b"", **changes: Any
+    ) -> Work:
+        model = None if phase is Phase.STATISTICS else aggregator.model()
+        blob = aggregator.manifest(phase, model, **changes)
+        manifest = msgpack.decode(parse(blob, len(blob)).clear(), Manifest)
+        manifest = msgspec.structs.replace(manifest, round=1, attempt=1)
+        x = prepare(source, manifest.data, "cross_entropy", 0).train.x
+        weights = np.linspace(-0.1, 0.1, SPEC.layout().size, dtype=np.float32)
+        opened = model and Model(model.ref.plain_hash, weights, Moments.of(x).standardiser())
+        return Work(manifest, b"h" * 32, Task(train, evaluate, b""), opened or None, residual)
+
+    return make
+
+
+def train(source: SourceConfig, work: Work, residual: bytes = b"") -> Answer:
+    answer = Training(source, b"D" * 16, lambda name: residual).run(work, never)
+    assert answer is not None
+    return answer
+
+
+def delta(work: Work, answer: Answer) -> Any:
+    out = np.empty(SPEC.layout().size, np.float32)
+    decode(answer.update.vector, work.manifest.encoding, out)
+    return out
+
+
+def test_statistics_are_the_moments_of_the_raw_features(source: SourceConfig, make_work: MakeWork) -> None:
+    work = make_work(Phase.STATISTICS)
+    answer = train(source, work)
+    prepared = prepare(source, work.manifest.data, "cross_entropy", 0)
+    expected = Moments.of(prepared.train.x).to_vector()
+    assert np.array_equal(np.frombuffer(answer.update.vector, "<f8"), expected)
+    assert (answer.update.samples, answer.encoding, answer.residual) == (80, 0, None)
+
+
+def test_the_same_round_gives_the_same_update_whatever_the_attempt(source: SourceConfig, make_work: MakeWork) -> None:
+    work = make_work()
+    again = work._replace(manifest=msgspec.structs.replace(work.manifest, attempt=2))
+    later = work._replace(manifest=msgspec.structs.replace(work.manifest, round=2))
+    assert train(source, work) == train(source, again)
+    assert train(source, work) != train(source, later)
+    other = Training(source, b"E" * 16, lambda name: b"").run(work, never)
+    assert other != train(source, work)
+
+
+def test_metrics_are_of_the_model_that_came(source: SourceConfig, make_work: MakeWork) -> None:
+    work = make_work()
+    answer = train(source, work)
+    holdout = prepare(source, work.manifest.data, "cross_entropy", 0).holdout
+    assert work.model is not None
+    assert work.model.standardiser is not None
+    scaled = holdout._replace(x=work.model.standardiser.apply(holdout.x))
+    expected = evaluate(SPEC, "cross_entropy", work.model.weights, scaled)
+    sent = Metrics.from_vector(np.frombuffer(answer.update.metrics, "<f8"), "cross_entropy", 2)
+    assert np.array_equal(sent.to_vector(), expected.to_vector())
+    assert sent.samples == 20
+
+
+def test_a_task_to_evaluate_trains_nothing(source: SourceConfig, make_work: MakeWork) -> None:
+    answer = train(source, make_work(Phase.EVALUATE, train=False))
+    assert answer.update.metrics
+    assert (answer.update.samples, answer.update.vector, answer.encoding) == (0, b"", 0)
+
+
+def test_data_is_read_once_and_standardised_once(source: SourceConfig, make_work: MakeWork) -> None:
+    training = Training(source, b"D" * 16, lambda name: b"")
+    first = training.run(make_work(Phase.STATISTICS), never)
+    work = make_work()
+    second = training.run(work, never)
+    raw = make_work(Phase.STATISTICS)
+    Path(source.path).unlink()
+    assert training.run(work, never) == second
+    assert first is not None
+    work = raw
+    declined = training.run(work, never)
+    assert declined is not None
+    assert source.path in declined.update.declined  # raw features are wanted again, and the file is gone
+
+
+def test_another_standardiser_reads_the_data_again(source: SourceConfig, make_work: MakeWork) -> None:
+    training = Training(source, b"D" * 16, lambda name: b"")
+    work = make_work()
+    training.run(work, never)
+    assert work.model is not None
+    other = Standardiser(np.zeros(2, np.float32), np.ones(2, np.float32))
+    work = work._replace(model=work.model._replace(standardiser=other))
+    assert training.run(work, never) == train(source, work)
+
+
+@pytest.mark.parametrize("encoding", ["float16", "int8"])
+def test_what_an_encoding_loses_goes_into_the_next_update(
+    source: SourceConfig, make_work: MakeWork, encoding: str
+) -> None:
+    exact = make_work()
+    true = delta(exact, train(source, exact))
+    work = make_work(encoding=encoding)
+    first = train(source, work)
+    assert first.residual is not None
+    residual = np.frombuffer(first.residual, "<f4")
+    assert residual.any()
+    np.testing.assert_allclose(delta(work, first) + residual, true, rtol=1e-6, atol=1e-9)
+    second = train(source, work._replace(residual=b"r" * 32), first.residual)
+    assert second.residual is not None
+    compensated = delta(work, second) + np.frombuffer(second.residual, "<f4")
+    np.testing.assert_allclose(compensated, true + residual, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"spec": ModelSpec(inputs=3, outputs=2)}, "2 features, but the model takes 3"),
+        ({"plan": TrainPlan(loss="cross_entropy", learning_rate=1e38, batch_size=8, l2=1.0)}, "diverged"),
+    ],
+)
+def test_what_cannot_be_done_is_declined(
+    source: SourceConfig, make_work: MakeWork, changes: dict[str, Any], reason: str
+) -> None:
+    update = train(source, make_work(**changes)).update
+    assert reason in update.declined
+    assert (update.samples, update.vector, update.metrics) == (0, b"", b"")
+
+
+def test_bad_data_is_declined_with_its_place(source: SourceConfig, make_work: MakeWork) -> None:
+    work = make_work()
+    path = Path(source.path)
+    path.write_text(path.read_text().replace(",a,", ",a,nan", 1))
+    assert "line 2" in train(source, work).update.declined
+
+
+def test_without_holdout_a_task_to_evaluate_is_declined(source: SourceConfig, make_work: MakeWork) -> None:
+    work = make_work(Phase.EVALUATE, train=False)
+    data = msgspec.structs.replace(
+        work.manifest.data, holdout=msgspec.structs.replace(work.manifest.data.holdout, fraction=0.0)
+    )
+    work = work._replace(manifest=msgspec.structs.replace(work.manifest, data=data))
+    assert "no hold-out" in train(source, work).update.declined
+
+
+def test_training_stops_when_asked(source: SourceConfig, make_work: MakeWork) -> None:
+    asked = iter([False, False, False, True])
+    training = Training(source, b"D" * 16, lambda name: b"")
+    assert training.run(make_work(), lambda: next(asked)) is None
