@@ -34,10 +34,10 @@ def encode(vector: Vector, encoding: Encoding) -> bytes:
     if encoding == "float32":
         return vector.astype("<f4", copy=False).tobytes()
     if encoding == "float16":
-        saturated: Vector = np.clip(vector, -_FLOAT16_MAX, _FLOAT16_MAX)
-        return saturated.astype("<f2").tobytes()
+        half: NDArray[np.float16] = np.clip(vector, -_FLOAT16_MAX, _FLOAT16_MAX).astype("<f2")
+        return half.tobytes()
     blocks = _blocks(vector)
-    scales = (np.abs(blocks).max(axis=1) / np.float32(127)).astype("<f4")
+    scales: NDArray[np.float32] = (np.abs(blocks).max(axis=1) / np.float32(127)).astype("<f4")
     # A block whose scale underflows is sent as zeros; its values stay in the error feedback.
     scales[scales < np.finfo(np.float32).tiny] = 0
     inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
