@@ -3,6 +3,7 @@
 The data is read once a job and standardised in place, so that one copy of it is in memory.
 """
 
+import logging
 from collections.abc import Callable
 from hashlib import sha256
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from fedloom.learning.standardise import Moments, Standardiser
 from fedloom.learning.trainer import Trainer
 from fedloom.wire.encoding import CODES, decode, encode
 from fedloom.wire.messages import Manifest, Phase, Update
+
+log = logging.getLogger("fedloom.edge")
 
 
 class _Loaded(NamedTuple):
@@ -47,7 +50,10 @@ class Training:
         """The answer to send, be it why this device declines; None if `should_stop` ended it."""
         try:
             return self._run(work, should_stop)
-        except (DataError, _Unable) as error:
+        except DataError as error:
+            log.warning("data.refused reason=%r", str(error))
+            return declined(error.shareable)
+        except _Unable as error:
             return declined(str(error))
         except Refused as refused:
             return declined(f"the update cannot be encoded: {refused}")
@@ -122,8 +128,7 @@ class Training:
         loaded = self._loaded
         if loaded is None or loaded.key != key or loaded.standardised not in (b"", wanted):
             self._loaded = None  # the old data goes before the new comes
-            seed = int.from_bytes(sha256(f"{manifest.seed}/{self._device.hex()}".encode()).digest()[:8], "big")
-            loaded = _Loaded(key, prepare(self._source, manifest.data, manifest.plan.loss, seed), b"")
+            loaded = _Loaded(key, prepare(self._source, manifest.data, manifest.plan.loss, manifest.seed), b"")
         if standardiser is not None and loaded.standardised != wanted:
             check_width(self._source, loaded.prepared, manifest.spec.inputs)
             self._loaded = None  # half standardised, should anything fail

@@ -36,6 +36,20 @@ class ConfigError(InputError):
 class DataError(InputError):
     """A data file cannot be read, or holds what no model can be trained on."""
 
+    def __init__(self, where: str, field: str, problem: str, remedy: str) -> None:
+        super().__init__(where, field, problem, remedy)
+        self._name = where.rsplit("/", 1)[-1]
+        self.shareable = f"{self._name}: {field}: {problem}" if field else f"{self._name}: {problem}"
+        """What may be told to the aggregator: no directory, and nothing that the data holds."""
+
+
+class CellError(DataError):
+    """One value in a data file is not what it must be."""
+
+    def __init__(self, where: str, field: str, problem: str, remedy: str) -> None:
+        super().__init__(where, field, problem, remedy)
+        self.shareable = f"{self._name}: {field}: its value cannot be used; the device's log shows it"
+
 
 class Reason(StrEnum):
     """Why a message was refused. The values are wire codes: never renamed, only added to."""

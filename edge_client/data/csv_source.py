@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_client.data.config import SourceConfig
 from edge_client.data.table import Labels, Numbers, Table, Wanted, name_in_file, read_failure, too_large, too_long
-from fedloom.errors import DataError
+from fedloom.errors import CellError, DataError
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -130,7 +130,7 @@ def _bad_cell(source: SourceConfig, name: str, cells: tuple[str, ...], lines: li
     """Name the first cell that is not a finite number; called only when there is one."""
     row = next(row for row, cell in enumerate(cells) if not _is_finite(cell))
     problem = f"{cells[row]!r} is not a finite number"
-    return DataError(source.path, f"line {lines[row]}, column {name!r}", problem, "correct it or remove that line")
+    return CellError(source.path, f"line {lines[row]}, column {name!r}", problem, "correct it or remove that line")
 
 
 def _is_finite(cell: str) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_client.data.config import SourceConfig
 from edge_client.data.table import Labels, Numbers, Table, Wanted, name_in_file, read_failure, too_large, too_long
-from fedloom.errors import DataError
+from fedloom.errors import CellError, DataError
 
 Array = NDArray[Any]
 
@@ -77,7 +77,7 @@ def _to_numbers(source: SourceConfig, name: str, array: Array) -> Numbers:
         where = tuple(int(i) for i in np.argwhere(~finite)[0])
         place = f"{name}[{', '.join(map(str, where))}]"
         problem = f"{array[where]!s} is not a finite number"
-        raise DataError(source.path, place, problem, "correct it or remove that row")
+        raise CellError(source.path, place, problem, "correct it or remove that row")
     return column
 
 

@@ -14,7 +14,7 @@ from edge_client.data.motion import summarise
 from edge_client.data.npz_source import read_npz
 from edge_client.data.table import Labels, Reader, Table, Wanted
 from edge_client.data.window import Spans, Target, recordings, window_starts, window_targets
-from fedloom.errors import DataError
+from fedloom.errors import CellError, DataError
 from fedloom.job import Data, Holdout, Window
 from fedloom.learning.dataset import Dataset
 
@@ -104,7 +104,7 @@ def _class_numbers(source: SourceConfig, table: Table, data: Data) -> NDArray[np
         row = int(unknown[0])
         problem = f"{str(labels[row])!r} is none of the job's classes {', '.join(data.classes)}"
         field = f"{table.place(row)}, column {data.target!r}"
-        raise DataError(source.path, field, problem, "correct the label or data.classes of the job")
+        raise CellError(source.path, field, problem, "correct the label or data.classes of the job")
     return numbers
 
 

@@ -240,7 +240,9 @@ def test_bad_data_declines_and_a_reload_mends_it(ears: Ears, config: Path, start
     process = start(config)
     ears.wait_for("ready")
     ears.announce(Phase.STATISTICS)
-    assert "zebra" in ears.update()[1].declined
+    reason = ears.update()[1].declined
+    assert "line 2, column 'move'" in reason
+    assert "zebra" not in reason  # what the data holds stays on the device
     process.wait_for("round.declined")
     (config.parent / "data.csv").write_text(good)
     text = config.read_text()

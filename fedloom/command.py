@@ -1,0 +1,88 @@
+"""The `fedloom` command: finds the part that provides a subcommand, and imports only that. Standard library only.
+
+Exit status: 0; 1 for an error of the system; 2 for an error in what a person wrote, in one line.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from fedloom import __version__
+from fedloom.errors import FedloomError, InputError
+
+
+class Command(NamedTuple):
+    """Who provides a subcommand."""
+
+    module: str
+    """Has a Typer `app`, in which the subcommand has the same name."""
+    extra: str
+    """What to install where the import fails."""
+    help: str
+
+
+COMMANDS = {
+    "aggregator": Command("aggregator.cli", "server", "make a federation, run a job, see how it stands"),
+    "device": Command("aggregator.cli", "server", "add, list and revoke devices"),
+    "job": Command("aggregator.cli", "server", "check a job file"),
+    "model": Command("aggregator.cli", "server", "show a saved model, or export it to ONNX"),
+    "simulate": Command("simulation.cli", "sim", "run a job on this machine: a broker, an aggregator and its devices"),
+    "demo": Command("simulation.cli", "sim", "watch a fleet learn from real recordings, in about a minute"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        _say(usage())
+        return 0 if given else 2
+    if given[0] == "--version":
+        _say(f"fedloom {__version__}")
+        return 0
+    try:
+        return _run(given)
+    except InputError as error:
+        return _fail(str(error), 2)
+    except FedloomError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # or the interpreter complains about it once more at exit
+        return 1
+
+
+def usage() -> str:
+    """What `fedloom --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {command.help}" for name, command in COMMANDS.items()]
+    head = ["usage: fedloom [--version] COMMAND …", "", "Federated edge learning over MQTT. Commands:", ""]
+    return "\n".join([*head, *lines, "", "fedloom COMMAND --help says more. The device's own command is fedloom-edge."])
+
+
+def _run(given: list[str]) -> int:
+    command = COMMANDS.get(given[0])
+    if command is None:
+        raise InputError(given[0], "", "is no command", f"commands are {', '.join(COMMANDS)}")
+    try:
+        module = importlib.import_module(command.module)
+    except ModuleNotFoundError as error:
+        problem = f"{error.name} is not installed"
+        raise InputError(f"fedloom {given[0]}", "", problem, f"run: pip install 'fedloom[{command.extra}]'") from None
+    module.app(args=given, prog_name="fedloom")  # raises SystemExit when it is done
+    return 0
+
+
+def _fail(problem: str, status: int) -> int:
+    print(f"fedloom: error: {problem}", file=sys.stderr)  # noqa: T201 - a command's own words
+    return status
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201 - a command's own words
+
+
+if __name__ == "__main__":
+    sys.exit(main())
