@@ -18,13 +18,14 @@ class Notifier:
         self.alive_every_s = float(environment.get("WATCHDOG_USEC", "0")) / 2e6
         """Half of the watchdog's patience; 0 where there is none."""
         self._alive_at_s = 0.0
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if address else None
 
     def say(self, *lines: str) -> None:
         """Send assignments such as READY=1."""
-        if self._socket is not None:
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             try:
-                self._socket.sendto("\n".join(lines).encode(), self._address)
+                sender.sendto("\n".join(lines).encode(), self._address)
             except OSError:
                 return  # a service manager that restarts must not end us
 

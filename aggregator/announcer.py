@@ -1,0 +1,65 @@
+"""Puts a round on the broker: the model's chunks and the manifest, both retained, then a task a device. No I/O."""
+
+from aggregator.events import Action, Publish
+from aggregator.fleet import Fleet
+from aggregator.opening import Broadcast
+from aggregator.records import Invitation, RoundRecord
+from aggregator.writer import Writer
+from fedloom import msgpack
+from fedloom.wire import envelope
+from fedloom.wire.messages import Manifest, ModelRef
+
+_MAX_OWN_BYTES = 2**24
+
+
+class Announcer:
+    """What the broker should have retained, and a way to say it again when it may have forgotten."""
+
+    def __init__(self, fleet: Fleet, writer: Writer, manifests: tuple[bytes, ...]) -> None:
+        """`manifests`: the federation's newest ones, newest first; chunks of the first are current, of others stale."""
+        self.is_link_up = False
+        self._fleet = fleet
+        self._writer = writer
+        self._opened: RoundRecord | None = None
+        self._broadcast: Broadcast | None = None
+        refs = [model_of(blob) for blob in manifests]
+        self._current = refs[0] if refs else None
+        self._stale = refs[1] if len(refs) > 1 else None
+
+    def resume(self, opened: RoundRecord, model: Broadcast | None) -> None:
+        """This round was announced, perhaps, by the process before."""
+        self._opened, self._broadcast = opened, model
+
+    def announce(self, opened: RoundRecord, model: Broadcast | None) -> list[Action]:
+        """Replace the round before by a new one; tasks come separately."""
+        self._opened, self._broadcast = opened, model
+        self._stale, self._current = self._current, model.sealed.ref if model else None
+        return self.repeat()
+
+    def repeat(self) -> list[Action]:
+        """Say it (again), and clear the chunks of the model before."""
+        if not self.is_link_up or self._opened is None:
+            return []
+        topics, actions = self._fleet.topics, list[Action]()
+        if self._broadcast:
+            sealed = self._broadcast.sealed
+            for number in range(len(sealed.ref.chunk_hashes)):
+                topic = topics.chunk(sealed.ref.cipher_hash, number)
+                actions.append(Publish(topic, sealed.chunk(number), retain=True))
+        actions.append(Publish(topics.manifest, self._opened.manifest, retain=True))
+        if self._stale and (self._current is None or self._stale.cipher_hash != self._current.cipher_hash):
+            for number in range(len(self._stale.chunk_hashes)):
+                actions.append(Publish(topics.chunk(self._stale.cipher_hash, number), b"", retain=True))
+        return actions
+
+    def task(self, invitation: Invitation) -> list[Action]:
+        """Invite one device to the round."""
+        device = self._fleet.get(invitation.device)
+        if not self.is_link_up or self._opened is None or device is None or device.revoked:
+            return []
+        return [Publish(self._fleet.topics.down(device.id), self._writer.task(device, self._opened, invitation))]
+
+
+def model_of(manifest: bytes) -> ModelRef | None:
+    """The model in a manifest of our own, which needs no verification."""
+    return msgpack.decode(envelope.parse(manifest, _MAX_OWN_BYTES).clear(), Manifest).model

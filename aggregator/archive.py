@@ -1,0 +1,77 @@
+"""The durable side: carries out what the coordinator wants stored, fused and turned. Called from one thread."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aggregator import history
+from aggregator.config import Retention
+from aggregator.events import FleetChanged, Fuse, Fused, Stored, Turn, Turned
+from aggregator.fusion import fuse
+from aggregator.records import Answer, RoundRecord
+from aggregator.registry import Registry
+from aggregator.spool import Spool
+from aggregator.store import Store
+from fedloom.job import Job
+from fedloom.wire.messages import Phase, Verdict
+from strategies import FusionError, Strategy
+
+
+class Archive:
+    """Store, spool and registry of one run. Every method is durable when it returns; a StoreError ends the process."""
+
+    def __init__(
+        self, store: Store, spool: Spool, registry: Registry, job: Job, strategy: Strategy, retention: Retention
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self._spool = spool
+        self._job = job
+        self._strategy = strategy
+        self._retention = retention
+        self._opened: RoundRecord | None = None
+
+    def resume(self, opened: RoundRecord | None) -> None:
+        """The round that answers belong to."""
+        self._opened = opened
+
+    def add(self, manifest_version: int, answers: Sequence[Answer]) -> Stored:
+        """Keep answers that came together: one append to the spool, one transaction."""
+        accepted = [answer for answer in answers if answer.verdict is Verdict.ACCEPTED]
+        entries = self._spool.append(self._segment(), accepted) if accepted else []
+        self.store.add_answers(manifest_version, answers, entries)
+        return Stored(tuple(answers))
+
+    def fuse(self, order: Fuse) -> Fused:
+        """The outcome of a round, from what is in the spool."""
+        entries = history.entries(self.store, order.opened.manifest_version)
+        try:
+            return Fused(fuse(order, self._job, self._strategy, self._segment(), entries), "")
+        except FusionError as error:
+            return Fused(None, str(error))
+
+    def turn(self, turn: Turn) -> Turned:
+        """Close a round, keep its model, open the next."""
+        saved = (turn.model, self.registry.save(turn.model)) if turn.model else None
+        before = self._opened
+        self.store.turn(turn.closed, saved, turn.opened, self._job.name)
+        if turn.closed and turn.closed.metrics and before and before.model_version is not None:
+            self.registry.evaluated(before.model_version, turn.closed.metrics)
+        if turn.opened:
+            self._opened = turn.opened
+            self._spool.prune(turn.opened.job, turn.opened.round - self._retention.rounds)
+            if turn.opened.phase is Phase.DONE and turn.opened.model_version is not None:
+                self.registry.annotate(turn.opened.model_version)
+        self.registry.prune(self._retention.models)
+        return Turned()
+
+    def changed_fleet(self) -> FleetChanged | None:
+        """The devices, if another process has written since the last call."""
+        return FleetChanged(tuple(self.store.devices())) if self.store.was_changed_by_others() else None
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _segment(self) -> Path:
+        if self._opened is None:
+            raise RuntimeError("no round is open")
+        return self._spool.segment(self._opened.job, self._opened.round, self._opened.attempt)

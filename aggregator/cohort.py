@@ -1,0 +1,43 @@
+"""Who takes part in a round: a seeded draw, so that a run can be repeated."""
+
+import math
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from aggregator.records import Invitation
+from fedloom.job import Rounds
+from fedloom.wire.messages import Phase
+
+
+class Cohort(NamedTuple):
+    """The devices of a round, and how many of their updates are aimed at."""
+
+    invitations: tuple[Invitation, ...]
+    target: int
+
+
+def choose(phase: Phase, ready: Collection[bytes], rounds: Rounds, seed: Sequence[int]) -> Cohort:
+    """Draw a cohort from the devices that are ready (at least one), whatever their order.
+
+    Statistics need every device, and every evaluating device takes part in the final evaluation.
+    `seed` names the job, round and attempt.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence(list(seed)))
+    devices = sorted(ready)
+    order = [devices[index] for index in rng.permutation(len(devices))]
+    if phase is Phase.STATISTICS:
+        return Cohort(tuple(Invitation(each, train=False, evaluate=False) for each in devices), len(devices))
+    if phase is Phase.EVALUATE:
+        chosen = sorted(order[: _share_of(len(order), rounds.evaluate)])
+        return Cohort(tuple(Invitation(each, train=False, evaluate=True) for each in chosen), len(chosen))
+    target = _share_of(len(order), rounds.cohort)
+    invited = order[: min(len(order), math.ceil(target * rounds.over_selection))]
+    evaluating = set(invited[: _share_of(len(invited), rounds.evaluate)] if rounds.evaluate else ())
+    return Cohort(tuple(Invitation(each, train=True, evaluate=each in evaluating) for each in sorted(invited)), target)
+
+
+def _share_of(count: int, share: float) -> int:
+    """⌈share · count⌉, at least 1; 1e-9 forgives shares such as 0.1 that binary cannot hold."""
+    return max(1, math.ceil(share * count - 1e-9))

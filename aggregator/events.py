@@ -1,0 +1,133 @@
+"""What the coordinator is told, and what it wants done. The shell carries actions out in their order."""
+
+from typing import NamedTuple
+
+from aggregator.notices import AnyNotice
+from aggregator.records import Answer, ClosedRound, DeviceRecord, Figures, NewModel, RoundRecord
+from fedloom.learning.layout import Vector
+from fedloom.learning.standardise import Standardiser
+from fedloom.link.base import Received
+
+
+class Now(NamedTuple):
+    """The time of an event."""
+
+    monotonic_s: float
+    """For durations."""
+    utc_s: float
+    """For the validity of credentials."""
+
+
+class Begin(NamedTuple):
+    """The first event."""
+
+
+class LinkUp(NamedTuple):
+    """The broker is there (again); it may have lost everything that was retained."""
+
+
+class LinkDown(NamedTuple):
+    """Nothing can be sent until `LinkUp`."""
+
+
+class Tick(NamedTuple):
+    """A time that was asked for by `WakeAt` has come."""
+
+
+class FleetChanged(NamedTuple):
+    """Devices were added or revoked."""
+
+    records: tuple[DeviceRecord, ...]
+
+
+class Stored(NamedTuple):
+    """These answers are durable."""
+
+    answers: tuple[Answer, ...]
+
+
+class FusionResult(NamedTuple):
+    """What the accepted updates of a round add up to."""
+
+    weights: Vector | None
+    """(p,) after training."""
+    standardiser: Standardiser | None
+    """After the statistics round."""
+    strategy_state: bytes
+    metrics: Figures
+    devices: int
+    samples: int
+
+
+class Fused(NamedTuple):
+    """The result of a `Fuse`, or why there is none."""
+
+    result: FusionResult | None
+    reason: str
+
+
+class Turned(NamedTuple):
+    """The `Turn` is durable."""
+
+
+Event = Begin | LinkUp | LinkDown | Tick | FleetChanged | Received | Stored | Fused | Turned
+
+
+class Publish(NamedTuple):
+    """Send a message; an empty retained payload clears what the broker has."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+
+
+class Acknowledge(NamedTuple):
+    """Tell the broker that a message is dealt with."""
+
+    received: Received
+
+
+class Store(NamedTuple):
+    """Make an answer durable; answered by `Stored`. Those that wait together are written together."""
+
+    manifest_version: int
+    answer: Answer
+
+
+class Fuse(NamedTuple):
+    """Fuse the stored updates of a round; answered by `Fused`."""
+
+    opened: RoundRecord
+    weights: Vector | None
+    strategy_state: bytes
+
+
+class Turn(NamedTuple):
+    """Close a round, save its model and open the next, all or nothing; answered by `Turned`."""
+
+    closed: ClosedRound | None
+    model: NewModel | None
+    opened: RoundRecord | None
+
+
+class WakeAt(NamedTuple):
+    """Send a `Tick` at this time of the monotonic clock."""
+
+    at_s: float
+
+
+class Tell(NamedTuple):
+    """Tell the operator."""
+
+    notice: AnyNotice
+
+
+class Resubscribe(NamedTuple):
+    """Ask the broker for all retained presence again: some of it came from devices that were not known then."""
+
+
+class Finish(NamedTuple):
+    """The job is done and its result published."""
+
+
+Action = Publish | Acknowledge | Store | Fuse | Turn | WakeAt | Tell | Resubscribe | Finish

@@ -1,0 +1,126 @@
+"""The devices that may take part, and what each last said of itself. No I/O."""
+
+from collections.abc import Iterable, Set
+from functools import cached_property
+from typing import NamedTuple
+
+from aggregator.records import DeviceRecord
+from fedloom.errors import Reason, Refused, TrustError
+from fedloom.msgpack import decode
+from fedloom.trust.documents import Credential, Root, open_credential
+from fedloom.trust.seal import Recipient
+from fedloom.trust.signing import VerifyingKey
+from fedloom.wire import envelope
+from fedloom.wire.envelope import Type
+from fedloom.wire.messages import MAX_PRESENCE_BYTES, Presence
+from fedloom.wire.topics import Topics
+
+MAX_ENVELOPE_BYTES = MAX_PRESENCE_BYTES + envelope.HEADER_BYTES + 64
+
+
+class Device:
+    """A device as the registrar's credential describes it; keys are loaded when first used."""
+
+    def __init__(self, record: DeviceRecord, credential: Credential, root: Root) -> None:
+        self.id = record.id
+        self.name = record.name
+        self.revoked = record.revoked
+        self.credential = credential
+        self._suite = root.suite
+
+    @cached_property
+    def verifying(self) -> VerifyingKey:
+        """For its signatures."""
+        return VerifyingKey(self.credential.signing)
+
+    @cached_property
+    def recipient(self) -> Recipient:
+        """To seal to it."""
+        return Recipient(self._suite, self.credential.seal)
+
+
+class _Heard(NamedTuple):
+    """The newest presence of a device."""
+
+    incarnation: int
+    sequence: int
+    is_ready: bool
+
+
+class Fleet:
+    """Devices by id, and which of them are ready."""
+
+    def __init__(self, root: Root, records: Iterable[DeviceRecord]) -> None:
+        """Raises TrustError: a credential in the store was not signed by this federation's registrar."""
+        self._root = root
+        self._devices: dict[bytes, Device] = {}
+        self._heard: dict[bytes, _Heard] = {}
+        self._ready: set[bytes] = set()
+        self.topics = Topics(root.federation)
+        self.update(records)
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    def update(self, records: Iterable[DeviceRecord]) -> bool:
+        """Take over what the store says now; returns whether there are devices that were not known before."""
+        before = self._devices
+        self._devices = {record.id: before.get(record.id) or self._load(record) for record in records}
+        for record in records:
+            self._devices[record.id].revoked = record.revoked
+        self._ready = {each for each, heard in self._heard.items() if heard.is_ready and self._may_take_part(each)}
+        return not before.keys() >= self._devices.keys()
+
+    def get(self, device: bytes) -> Device | None:
+        return self._devices.get(device)
+
+    def name(self, device: bytes) -> str:
+        """For the operator."""
+        known = self._devices.get(device)
+        return known.name if known else device.hex()[:8]
+
+    @property
+    def ready(self) -> Set[bytes]:
+        """Devices that are connected and may take part."""
+        return self._ready
+
+    def hear(self, topic: str, blob: bytes) -> tuple[bytes, bool] | None:
+        """Take a presence message: the device and whether it is ready, or None where that is old news.
+
+        Raises:
+            Refused: the message is not believed.
+        """
+        message = envelope.parse(blob, MAX_ENVELOPE_BYTES)
+        header = message.header
+        if header.type is not Type.PRESENCE:
+            raise Refused(Reason.UNKNOWN_TYPE)
+        if header.federation != self._root.federation:
+            raise Refused(Reason.WRONG_FEDERATION)
+        if self.topics.device_of(topic) != header.sender:
+            raise Refused(Reason.WRONG_TOPIC)
+        device = self._devices.get(header.sender)
+        if device is None:
+            raise Refused(Reason.UNKNOWN_SENDER)
+        if device.revoked:
+            raise Refused(Reason.REVOKED)
+        last = self._heard.get(device.id)
+        if last and (header.incarnation, header.sequence) <= last[:2]:
+            return None
+        message.verify(device.verifying)
+        presence = decode(message.clear(), Presence)
+        is_ready = presence.state == "ready"
+        self._heard[device.id] = _Heard(header.incarnation, header.sequence, is_ready)
+        (self._ready.add if is_ready else self._ready.discard)(device.id)
+        return device.id, is_ready
+
+    def _may_take_part(self, device: bytes) -> bool:
+        known = self._devices.get(device)
+        return known is not None and not known.revoked
+
+    def _load(self, record: DeviceRecord) -> Device:
+        try:
+            credential = open_credential(record.credential, self._root)
+        except Refused as error:
+            problem = f"the credential of device {record.name!r} is not this federation's ({error})"
+            raise TrustError(f"{problem}; keys and database do not belong together") from None
+        return Device(record, credential, self._root)

@@ -1,0 +1,77 @@
+"""Fuses what is in the spool: a pure function of the segment, the model and the strategy's state."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aggregator import spool
+from aggregator.events import Fuse, FusionResult
+from aggregator.records import Figures, SpoolEntry
+from aggregator.spool import SpooledUpdate, SpooledUpdates
+from fedloom import msgpack
+from fedloom.job import Job
+from fedloom.learning.metrics import Metrics
+from fedloom.learning.standardise import Moments, Standardiser
+from fedloom.wire.messages import Phase
+from strategies import FusionError, Strategy
+from strategies.base import State
+
+
+def fuse(order: Fuse, job: Job, strategy: Strategy, segment: Path, entries: Sequence[SpoolEntry]) -> FusionResult:
+    """The outcome of a round.
+
+    Raises:
+        FusionError: these updates give no sound model; the one before stays.
+        StoreError: the spool is damaged.
+    """
+    entries = sorted(entries)
+    result = FusionResult(
+        weights=None,
+        standardiser=None,
+        strategy_state=order.strategy_state,
+        metrics=_metrics(spool.read(segment, entries), job),
+        devices=len(entries),
+        samples=sum(entry.samples for entry in entries),
+    )
+    if order.opened.phase is Phase.STATISTICS:
+        return result._replace(standardiser=_standardiser(spool.read(segment, entries), job))
+    if order.opened.phase is Phase.TRAIN and order.weights is not None:
+        state = load_state(order.strategy_state, strategy, order.weights.size)
+        fused = strategy.fuse(order.weights, SpooledUpdates(segment, entries, order.weights.size), state)
+        if not np.isfinite(fused.weights).all():
+            raise FusionError("the fused model is not finite; lower the learning rate or update.max_norm")
+        return result._replace(weights=fused.weights, strategy_state=msgpack.encode(fused.state))
+    return result
+
+
+def load_state(blob: bytes, strategy: Strategy, size: int) -> State:
+    """What the strategy remembered, or its state before round 1 for an empty `blob`."""
+    initial = strategy.initial_state(size)
+    return msgpack.decode(blob, type(initial)) if blob else initial
+
+
+def _metrics(updates: Iterable[SpooledUpdate], job: Job) -> Figures:
+    """The summary of all devices' sums together; figures that are not finite are left out."""
+    total = Metrics.zero(job.training.loss, job.model.outputs)
+    for spooled in updates:
+        if spooled.update.metrics:
+            sums = np.frombuffer(spooled.update.metrics, "<f8")
+            total += Metrics.from_vector(sums, job.training.loss, job.model.outputs)
+    if not total.samples:
+        return {}
+    return {name: float(value) for name, value in total.summary().items() if np.isfinite(value)}
+
+
+def _standardiser(updates: Iterable[SpooledUpdate], job: Job) -> Standardiser:
+    inputs = job.model.inputs
+    total = Moments(0, np.zeros(inputs), np.zeros(inputs))
+    with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
+        for spooled in updates:
+            total += Moments.from_vector(np.frombuffer(spooled.update.vector, "<f8"), inputs)
+        if not total.samples:
+            raise FusionError("no device has a sample")
+        standardiser = total.standardiser()
+    if not (np.isfinite(standardiser.shift).all() and np.isfinite(standardiser.scale).all()):
+        raise FusionError("the features' mean or deviation is not finite in float32; scale the features")
+    return standardiser

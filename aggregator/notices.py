@@ -1,0 +1,85 @@
+"""What the operator is told. With --json each notice is one JSON object on a line of standard output:
+
+    event         fields
+    ready         devices (how many are ready), needed (how many the job waits for)
+    round_opened  round, attempt, phase (statistics | train | evaluate), invited (devices), target (updates aimed at)
+    update        round, attempt, device (its name), verdict (accepted | declined | rejected | late), reason, bytes
+    round_closed  round, attempt, phase, outcome (done | aborted), reason, accepted, declined, rejected (devices),
+                  seconds (from the decision to open until the decision to close was durable), metrics (figure by name,
+                  of the model that the round started from, over all devices that evaluated it; empty if none did),
+                  train_loss (mean over the samples of the devices' last epoch; null unless they trained),
+                  bytes (the envelopes of all accepted and declined updates),
+                  dropped (messages that were not believed and got no receipt)
+    stalled       reason; the job waits for devices
+    done          job (its name), rounds (of training), model (path of the final model), metrics (of the final model)
+    aggregator    federation (hex), job (its name), resumed (true if a run goes on); the first line
+
+New fields and events may be added; these stay.
+"""
+
+import msgspec
+
+from aggregator.records import Figures, Outcome
+from fedloom.wire.messages import Phase, Verdict
+
+
+class Notice(msgspec.Struct, frozen=True, tag_field="event"):
+    """The base of all notices."""
+
+
+class Started(Notice, frozen=True, tag="aggregator"):
+    federation: str
+    job: str
+    resumed: bool
+
+
+class Ready(Notice, frozen=True, tag="ready"):
+    devices: int
+    needed: int
+
+
+class RoundOpened(Notice, frozen=True, tag="round_opened"):
+    round: int
+    attempt: int
+    phase: Phase
+    invited: int
+    target: int
+
+
+class UpdateSeen(Notice, frozen=True, tag="update"):
+    round: int
+    attempt: int
+    device: str
+    verdict: Verdict
+    reason: str
+    bytes: int
+
+
+class RoundClosed(Notice, frozen=True, tag="round_closed"):
+    round: int
+    attempt: int
+    phase: Phase
+    outcome: Outcome
+    reason: str
+    accepted: int
+    declined: int
+    rejected: int
+    seconds: float
+    metrics: Figures
+    train_loss: float | None
+    bytes: int
+    dropped: int
+
+
+class Stalled(Notice, frozen=True, tag="stalled"):
+    reason: str
+
+
+class Done(Notice, frozen=True, tag="done"):
+    job: str
+    rounds: int
+    model: str
+    metrics: Figures
+
+
+AnyNotice = Started | Ready | RoundOpened | UpdateSeen | RoundClosed | Stalled | Done

@@ -1,0 +1,94 @@
+"""Makes a round: its keys, its manifest, the sealed model that goes with it. Pure but for the entropy handed in."""
+
+from typing import NamedTuple
+
+from aggregator.cohort import Cohort
+from aggregator.phases import Step
+from aggregator.records import CurrentModel, RoundRecord
+from aggregator.writer import Entropy, Writer
+from fedloom.job import Job
+from fedloom.learning.plan import TrainPlan
+from fedloom.trust.documents import Root
+from fedloom.trust.seal import SealKey, SealSuite
+from fedloom.wire.messages import Closed, Manifest, Phase
+from fedloom.wire.model_blob import MODEL_KEY_BYTES, SealedModel, plain_model, seal_model
+
+_PRIVATE_BYTES = {SealSuite.X25519: 32, SealSuite.HYBRID: 96}
+
+
+class Broadcast(NamedTuple):
+    """A model version as it is sent to everybody, and the key of it."""
+
+    version: int
+    key: bytes
+    sealed: SealedModel
+
+
+class Place(NamedTuple):
+    """Where a manifest stands in the federation's chain."""
+
+    job: bytes
+    last_version: int
+    last_hash: bytes
+    closes: Closed | None
+
+
+def broadcast(model: CurrentModel, key: bytes) -> Broadcast:
+    """Seal a model under a key that is drawn for it alone; the same key gives the same bytes again."""
+    return Broadcast(model.version, key, seal_model(plain_model(model.weights, model.standardiser), model.version, key))
+
+
+def new_model_key(entropy: Entropy) -> bytes:
+    """For `broadcast`."""
+    return entropy(MODEL_KEY_BYTES)
+
+
+class Opener:
+    """Opens the rounds of one job."""
+
+    def __init__(self, job: Job, root: Root, writer: Writer, entropy: Entropy) -> None:
+        self._job = job
+        self._root = root
+        self._writer = writer
+        self._entropy = entropy
+
+    def open(self, step: Step, place: Place, plan: TrainPlan, cohort: Cohort, model: Broadcast | None) -> RoundRecord:
+        """A new round, not yet durable: nothing of it may be sent before it is."""
+        round_key = self._new_round_key() if step.phase is not Phase.DONE else None
+        manifest = Manifest(
+            version=place.last_version + 1,
+            previous=place.last_hash,
+            job=place.job,
+            job_name=self._job.name,
+            round=step.round,
+            attempt=step.attempt,
+            phase=step.phase,
+            closes=place.closes,
+            suite=self._root.suite,
+            round_key=round_key.public if round_key else b"",
+            deadline_s=self._job.rounds.deadline_s,
+            spec=self._job.model,
+            data=self._job.data,
+            plan=plan,
+            encoding=self._job.update.encoding,
+            seed=self._job.seed,
+            model=model.sealed.ref if model else None,
+        )
+        blob, digest = self._writer.manifest(manifest)
+        return RoundRecord(
+            manifest_version=manifest.version,
+            manifest_hash=digest,
+            manifest=blob,
+            job=place.job,
+            round=step.round,
+            attempt=step.attempt,
+            phase=step.phase,
+            round_key=round_key.private if round_key else b"",
+            model_key=model.key if model else b"",
+            model_version=model.version if model else None,
+            target=cohort.target,
+            invitations=cohort.invitations,
+        )
+
+    def _new_round_key(self) -> SealKey:
+        return SealKey(self._root.suite, self._entropy(_PRIVATE_BYTES[self._root.suite]))

@@ -1,0 +1,99 @@
+"""What `fedloom aggregator status` and `fedloom model show` print."""
+
+import msgspec
+
+from aggregator import history
+from aggregator.history import ModelEntry, RoundEntry
+from aggregator.records import Figures
+from aggregator.registry import best_of
+from aggregator.store import Store
+from fedloom.job import Job
+from fedloom.learning.model import Model
+
+_NEWEST = 5
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Where the newest run stands."""
+
+    job: str
+    """Its name; empty before the first run."""
+    devices: int
+    revoked: int
+    rounds: list[RoundEntry]
+    latest: ModelEntry | None
+    best: ModelEntry | None
+    """By the job's stopping metric."""
+
+
+class Card(msgspec.Struct, frozen=True):
+    """What a saved model is."""
+
+    layers: list[int]
+    activation: str
+    loss: str
+    weights: int
+    standardised: bool
+    classes: list[str]
+    features: list[str]
+    notes: dict[str, str]
+
+
+def standing(store: Store) -> Standing:
+    """Read it from the store."""
+    devices = store.devices()
+    revoked = sum(device.revoked for device in devices)
+    newest = history.newest_job(store)
+    if newest is None:
+        return Standing("", len(devices), revoked, [], None, None)
+    run, name, definition = newest
+    models = history.models_of(store, name)
+    best = best_of(models, msgspec.json.decode(definition, type=Job).stopping)
+    return Standing(name, len(devices), revoked, history.rounds_of(store, run), models[-1] if models else None, best)
+
+
+def describe(standing: Standing) -> str:
+    """For people."""
+    out = [f"devices: {standing.devices}" + (f", {standing.revoked} revoked" if standing.revoked else "")]
+    if not standing.job:
+        return "\n".join([*out, "no job has run yet"])
+    out.append(f"job: {standing.job}")
+    for each in standing.rounds[-_NEWEST:]:
+        reason = f" ({each.reason})" if each.reason else ""
+        out.append(f"round {each.round} ({each.phase}), attempt {each.attempt}: {each.status}{reason}")
+    if standing.latest:
+        out.append(f"latest model: {standing.latest.file}{_figures(standing.latest.metrics)}")
+    if standing.best:
+        out.append(f"best model: {standing.best.file}{_figures(standing.best.metrics)}")
+    return "\n".join(out)
+
+
+def card(model: Model) -> Card:
+    """The facts of a model."""
+    return Card(
+        layers=list(model.spec.widths),
+        activation=model.spec.activation,
+        loss=model.loss,
+        weights=model.weights.size,
+        standardised=model.standardiser is not None,
+        classes=list(model.classes),
+        features=list(model.features),
+        notes=dict(model.meta),
+    )
+
+
+def lines(shown: Card) -> str:
+    """For people."""
+    out = [
+        f"layers: {' → '.join(map(str, shown.layers))}, {shown.activation}; {shown.weights:,} weights",
+        f"loss: {shown.loss}",
+        f"input: {'standardised inside the model' if shown.standardised else 'raw'}",
+    ]
+    out += [f"classes: {', '.join(shown.classes)}"] if shown.classes else []
+    out += [f"features: {', '.join(shown.features)}"] if shown.features else []
+    return "\n".join(out + [f"{name}: {value}" for name, value in shown.notes.items()])
+
+
+def _figures(metrics: Figures) -> str:
+    shown = [f"{name} {metrics[name]:.4g}" for name in ("accuracy", "loss", "mse", "r2") if name in metrics]
+    return f" | {', '.join(shown)}" if shown else ""

@@ -1,0 +1,138 @@
+"""How far a job has come: model, strategy state, metrics so far, the chain of manifests, the next step. No I/O."""
+
+from collections.abc import Callable, Collection
+from hashlib import sha256
+from typing import NamedTuple
+
+from aggregator import phases
+from aggregator.cohort import Cohort, choose
+from aggregator.events import FusionResult
+from aggregator.fusion import load_state
+from aggregator.opening import Broadcast, Opener, Place, broadcast, new_model_key
+from aggregator.phases import Step
+from aggregator.records import ClosedRound, CurrentModel, NewModel, Outcome, RoundRecord, Snapshot
+from aggregator.writer import Entropy, Writer
+from fedloom.job import Job
+from fedloom.learning.plan import TrainPlan
+from fedloom.trust.documents import Root
+from fedloom.trust.signing import SigningKey
+from fedloom.wire.messages import Closed, Phase
+from fedloom.wire.model_blob import plain_model
+from strategies import Strategy
+
+_PHASE_NUMBERS = {Phase.STATISTICS: 0, Phase.TRAIN: 1, Phase.EVALUATE: 2, Phase.DONE: 3}
+
+
+class Setup(NamedTuple):
+    """What stays the same while a job runs."""
+
+    job: Job
+    root: Root
+    aggregator: bytes
+    """Our id in the root document."""
+    signing: SigningKey
+    strategy: Strategy
+    initial: CurrentModel
+    """What the run starts from; its version is set when it does."""
+    entropy: Entropy
+    max_update_bytes: int
+    max_transfer_bytes: int
+    model_path: Callable[[int], str]
+    """Where the file of a version is, for the operator."""
+
+
+class Opened(NamedTuple):
+    """A round that is ready to be made durable, and the first model where it starts from that."""
+
+    record: RoundRecord
+    model: NewModel | None
+
+
+class Progress:
+    """The only place where a job's state changes; every change is made durable before anybody hears of it."""
+
+    def __init__(self, setup: Setup, snapshot: Snapshot, writer: Writer) -> None:
+        self.model = snapshot.model
+        self.broadcast: Broadcast | None = None
+        self.history = list(snapshot.history)
+        self.aborted_in_row = snapshot.aborted_in_row
+        self.strategy_state = snapshot.strategy_state
+        self.has_begun = snapshot.newest is not None
+        self._setup = setup
+        self._job_id = snapshot.job
+        self._first_version = snapshot.first_version
+        self._last_version, self._last_hash = snapshot.last_version, snapshot.last_hash
+        self._closes: Closed | None = None
+        self._opener = Opener(setup.job, setup.root, writer, setup.entropy)
+        self.next = phases.first(setup.job, setup.initial.standardiser is not None)
+        if snapshot.newest:
+            self._resume(snapshot.newest, snapshot.outcome)
+
+    def conclude(
+        self, opened: RoundRecord, outcome: Outcome, reason: str, result: FusionResult | None
+    ) -> tuple[ClosedRound, NewModel | None]:
+        """A round has ended; `result` is None where it was aborted."""
+        self._closes = Closed(opened.round, opened.attempt, outcome)
+        step = Step(opened.phase, opened.round, opened.attempt)
+        if result is None:
+            self.aborted_in_row += 1
+            self.next = step.again()
+            return ClosedRound(opened.manifest_version, "aborted", reason, {}, b""), None
+        self.aborted_in_row = 0
+        if result.metrics:
+            self.history.append(result.metrics)
+        self.strategy_state = result.strategy_state
+        self.next = phases.after(step, self._setup.job, self.history)
+        closed = ClosedRound(opened.manifest_version, "done", reason, result.metrics, result.strategy_state)
+        return closed, self._new_model(opened, result)
+
+    def open_next(self, ready: Collection[bytes]) -> Opened:
+        """The round that comes next, for the devices that are ready."""
+        step, new = self.next, None
+        if self.model is None and step.phase is not Phase.STATISTICS:
+            new = self._adopt(self._setup.initial._replace(version=self._first_version), 0, 0, 0)
+        if self.model and (self.broadcast is None or self.broadcast.version != self.model.version):
+            self.broadcast = broadcast(self.model, new_model_key(self._setup.entropy))
+        place = Place(self._job_id, self._last_version, self._last_hash, self._closes)
+        record = self._opener.open(step, place, self._plan(step), self._cohort(step, ready), self.broadcast)
+        self._last_version, self._last_hash = record.manifest_version, record.manifest_hash
+        self.has_begun = True
+        return Opened(record, new)
+
+    def _resume(self, newest: RoundRecord, outcome: Outcome | None) -> None:
+        if self.model and newest.model_key and newest.model_version == self.model.version:
+            self.broadcast = broadcast(self.model, newest.model_key)
+        if outcome is None:
+            return
+        self._closes = Closed(newest.round, newest.attempt, outcome)
+        step = Step(newest.phase, newest.round, newest.attempt)
+        if newest.phase is not Phase.DONE:
+            is_done = outcome == "done"
+            self.next = phases.after(step, self._setup.job, self.history) if is_done else step.again()
+
+    def _new_model(self, opened: RoundRecord, result: FusionResult) -> NewModel | None:
+        if result.weights is not None and self.model is not None:
+            model = CurrentModel(self.model.version + 1, result.weights, self.model.standardiser)
+        elif result.standardiser is not None:
+            model = CurrentModel(self._first_version, self._setup.initial.weights, result.standardiser)
+        else:
+            return None
+        return self._adopt(model, opened.round, result.devices, result.samples)
+
+    def _adopt(self, model: CurrentModel, round_number: int, devices: int, samples: int) -> NewModel:
+        self.model = model
+        digest = sha256(plain_model(model.weights, model.standardiser)).digest()
+        return NewModel(model, digest, round_number, devices, samples)
+
+    def _plan(self, step: Step) -> TrainPlan:
+        setup = self._setup
+        if step.phase is not Phase.TRAIN:
+            return setup.job.training
+        state = load_state(self.strategy_state, setup.strategy, setup.initial.weights.size)
+        return setup.strategy.plan(step.round, setup.job.training, state)
+
+    def _cohort(self, step: Step, ready: Collection[bytes]) -> Cohort:
+        if step.phase is Phase.DONE:
+            return Cohort((), 0)
+        seed = (self._setup.job.seed, step.round, step.attempt, _PHASE_NUMBERS[step.phase])
+        return choose(step.phase, ready, self._setup.job.rounds, seed)

@@ -1,0 +1,130 @@
+"""What the aggregator remembers, as plain records: the coordinator writes them, the store keeps them."""
+
+from typing import Literal, NamedTuple
+
+from fedloom.learning.layout import Vector
+from fedloom.learning.standardise import Standardiser
+from fedloom.wire.messages import Phase, Verdict
+
+Outcome = Literal["done", "aborted"]
+Figures = dict[str, float]
+
+
+class DeviceRecord(NamedTuple):
+    """A device that the registrar has given a credential."""
+
+    id: bytes
+    name: str
+    credential: bytes
+    revoked: bool
+
+
+class CurrentModel(NamedTuple):
+    """A version of the global model."""
+
+    version: int
+    weights: Vector
+    standardiser: Standardiser | None
+
+
+class Invitation(NamedTuple):
+    """What one device is asked to do in a round."""
+
+    device: bytes
+    train: bool
+    evaluate: bool
+
+
+class RoundRecord(NamedTuple):
+    """A round as it was opened; its manifest's version names it in the whole federation."""
+
+    manifest_version: int
+    manifest_hash: bytes
+    manifest: bytes
+    """The signed envelope."""
+    job: bytes
+    round: int
+    attempt: int
+    phase: Phase
+    round_key: bytes
+    """Private HPKE key of the round; erased when the round closes. Empty when DONE."""
+    model_key: bytes
+    """AES key of the sealed model; empty in the statistics round."""
+    model_version: int | None
+    target: int
+    """Updates that are aimed at."""
+    invitations: tuple[Invitation, ...]
+
+
+class Answer(NamedTuple):
+    """A device's valid answer in a round: what makes its receipt repeatable, and the body for the spool."""
+
+    device: bytes
+    digest: bytes
+    verdict: Verdict
+    reason: str
+    samples: int = 0
+    train_loss: float = 0.0
+    """Sum over the samples."""
+    size_bytes: int = 0
+    """Of the envelope."""
+    encoding: int = 0
+    body: bytes = b""
+    """Plain update, for the spool; empty once stored and when declined."""
+
+
+class SpoolEntry(NamedTuple):
+    """Where an accepted update lies in its round's segment."""
+
+    device: bytes
+    samples: int
+    offset: int
+    length: int
+
+
+class ClosedRound(NamedTuple):
+    """How a round ended."""
+
+    manifest_version: int
+    outcome: Outcome
+    reason: str
+    metrics: Figures
+    """Of the model that the round started from, over all devices that evaluated it."""
+    strategy_state: bytes
+
+
+class NewModel(NamedTuple):
+    """A model version to be made durable."""
+
+    model: CurrentModel
+    hash: bytes
+    round: int
+    devices: int
+    samples: int
+
+
+class Snapshot(NamedTuple):
+    """All that a coordinator needs to carry on where the process before it was killed."""
+
+    job: bytes
+    """The run's id."""
+    last_version: int = 0
+    last_hash: bytes = bytes(32)
+    """Of the federation's newest manifest, whatever job it was for."""
+    manifests: tuple[bytes, ...] = ()
+    """The federation's two newest manifests, newest first: the chunks of their models may be retained by the broker."""
+    newest: RoundRecord | None = None
+    """This run's newest round."""
+    outcome: Outcome | None = None
+    """How that ended; None while it is open."""
+    answers: tuple[Answer, ...] = ()
+    """To the newest round."""
+    earlier: tuple[Answer, ...] = ()
+    """To the round before, for receipts that were lost."""
+    model: CurrentModel | None = None
+    first_version: int = 0
+    """Version of the run's initial model."""
+    strategy_state: bytes = b""
+    aborted_in_row: int = 0
+    history: tuple[Figures, ...] = ()
+    """Metrics of the model before each closed round, oldest first."""

@@ -1,0 +1,100 @@
+"""Tells the operator: JSON lines for programs (`aggregator.notices` documents them), sparse lines for people."""
+
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+import msgspec
+
+from aggregator.notices import AnyNotice, Done, Ready, RoundClosed, RoundOpened, Stalled, Started, UpdateSeen
+from aggregator.records import Figures
+from fedloom.wire.messages import Verdict
+
+Tell = Callable[[AnyNotice], None]
+
+_SHOWN = ("accuracy", "f1", "auc", "loss", "mse", "mae", "r2")
+_MAX_SHOWN = 3
+
+
+def json_lines(out: TextIO) -> Tell:
+    """One object a line, flushed at once."""
+
+    def tell(notice: AnyNotice) -> None:
+        out.write(msgspec.json.encode(notice).decode() + "\n")
+        out.flush()
+
+    return tell
+
+
+def text_lines(out: TextIO) -> Tell:
+    """Plain lines; on a terminal, in colour."""
+    if out.isatty():
+        return _coloured(out)
+
+    def tell(notice: AnyNotice) -> None:
+        if line := describe(notice):
+            out.write(line + "\n")
+            out.flush()
+
+    return tell
+
+
+def to_operator(*, as_json: bool) -> Tell:
+    """The one that fits standard output."""
+    return json_lines(sys.stdout) if as_json else text_lines(sys.stdout)
+
+
+def describe(notice: AnyNotice) -> str:
+    """A line for people; empty for what they need not hear."""
+    match notice:
+        case Started():
+            verb = "resuming" if notice.resumed else "starting"
+            return f"{verb} job {notice.job} in federation {notice.federation[:8]}"
+        case Ready():
+            return f"{notice.devices} of {notice.needed} devices ready"
+        case RoundOpened():
+            again = f", attempt {notice.attempt}" if notice.attempt > 1 else ""
+            return f"{_title(notice)}{again}: {notice.invited} devices invited"
+        case UpdateSeen():
+            is_usual = notice.verdict is Verdict.ACCEPTED
+            return "" if is_usual else f"  {notice.device}: {notice.verdict.value} ({notice.reason})"
+        case RoundClosed():
+            return _closed(notice)
+        case Stalled():
+            return f"waiting: {notice.reason}"
+        case Done():
+            return f"done: {notice.model}{_figures(notice.metrics)}"
+
+
+def _closed(notice: RoundClosed) -> str:
+    if notice.outcome == "aborted":
+        return f"{_title(notice)} aborted: {notice.reason}"
+    counts = [f"{notice.accepted} accepted"]
+    counts += [f"{notice.declined} declined"] if notice.declined else []
+    counts += [f"{notice.rejected} rejected"] if notice.rejected else []
+    loss = f", train loss {notice.train_loss:.4g}" if notice.train_loss is not None else ""
+    return f"{_title(notice)} closed in {notice.seconds:.2f} s: {', '.join(counts)}{loss}{_figures(notice.metrics)}"
+
+
+def _title(notice: RoundOpened | RoundClosed) -> str:
+    return f"round {notice.round} ({notice.phase.value})"
+
+
+def _figures(metrics: Figures) -> str:
+    shown = [f"{name} {metrics[name]:.4g}" for name in _SHOWN if name in metrics][:_MAX_SHOWN]
+    return f" | {', '.join(shown)}" if shown else ""
+
+
+def _coloured(out: TextIO) -> Tell:
+    from rich.console import Console  # slow to import, and seldom needed
+    from rich.text import Text
+
+    console = Console(file=out, highlight=False)
+    styles = {Done: "bold green", Stalled: "yellow", UpdateSeen: "yellow", RoundOpened: "dim"}
+
+    def tell(notice: AnyNotice) -> None:
+        if line := describe(notice):
+            is_failure = isinstance(notice, RoundClosed) and notice.outcome == "aborted"
+            console.print(Text(line, style="yellow" if is_failure else styles.get(type(notice), "")))
+
+    return tell

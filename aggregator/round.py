@@ -1,0 +1,76 @@
+"""Who was asked, who has answered, and whether the round may close. No clock, no I/O."""
+
+import math
+from collections.abc import Collection
+
+from aggregator.records import Answer, Outcome
+from fedloom.wire.messages import Phase, Verdict
+
+
+class RoundState:
+    """A round while its answers come in.
+
+    It closes when all invited have answered, when the target is reached by a cohort that was over-selected, or at the
+    deadline. A device that declines lowers what the quorum is a share of: bad data on one device must not stop the
+    others. So does one whose update was rejected: whatever a device sends, the round completes.
+    """
+
+    def __init__(self, phase: Phase, invited: Collection[bytes], target: int, quorum: float, deadline_s: float) -> None:
+        """`deadline_s` is on the monotonic clock that `outcome` is asked with."""
+        self.phase = phase
+        self.invited = frozenset(invited)
+        self.target = target
+        self.deadline_s = deadline_s
+        self.answers: dict[bytes, Answer] = {}
+        self.rejected: dict[bytes, Answer] = {}
+        """The last refused update of devices without a valid one."""
+        self.accepted = 0
+        self._silent = set(invited)
+        self._quorum = quorum
+
+    def record(self, answer: Answer) -> None:
+        """A valid answer is durable. The first one counts; the store refuses another."""
+        if answer.device not in self.answers:
+            self.answers[answer.device] = answer
+            self.accepted += answer.verdict is Verdict.ACCEPTED
+        self.rejected.pop(answer.device, None)
+        self._silent.discard(answer.device)
+
+    def reject(self, answer: Answer) -> None:
+        """A signed update was refused; a valid one may still come."""
+        if answer.device not in self.answers:
+            self.rejected[answer.device] = answer
+            self._silent.discard(answer.device)
+
+    @property
+    def declined(self) -> int:
+        return len(self.answers) - self.accepted
+
+    @property
+    def silent(self) -> frozenset[bytes]:
+        """Devices whose word is still awaited."""
+        return frozenset(self._silent)
+
+    @property
+    def needed(self) -> int:
+        """Updates without which nothing is fused."""
+        able = len(self.invited) - self.declined - len(self.rejected)
+        return max(1, math.ceil(self._quorum * min(self.target, able) - 1e-9))
+
+    def outcome(self, now_s: float) -> Outcome | None:
+        """How the round ends if it is to close now, else None."""
+        has_all = not self._silent
+        has_target = self.accepted >= self.target and len(self.invited) > self.target
+        if not (has_all or has_target or now_s >= self.deadline_s):
+            return None
+        # Devices without a hold-out decline to evaluate: that must not keep a trained model from being finished.
+        is_enough = self.accepted >= self.needed or (has_all and self.phase is Phase.EVALUATE)
+        return "done" if is_enough else "aborted"
+
+    def reason(self) -> str:
+        """Why too few updates came, for the operator."""
+        parts = [f"{self.accepted} updates of {self.needed} needed"]
+        if silent := len(self._silent):
+            parts.append(f"{silent} devices silent")
+        said = sorted({answer.reason for answer in (*self.answers.values(), *self.rejected.values()) if answer.reason})
+        return "; ".join(parts + said[:3])

@@ -1,0 +1,205 @@
+"""The asyncio shell around the coordinator: link, clock, worker thread, signals, service manager.
+
+The loop verifies and decides; one worker thread writes and fuses. Whatever was admitted while it wrote goes into its
+next batch, so that under load many answers share one fsync (group commit).
+"""
+
+import asyncio
+import logging
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from aggregator import events as ev
+from aggregator.archive import Archive
+from aggregator.coordinator import Coordinator
+from aggregator.notices import AnyNotice
+from aggregator.records import Answer
+from fedloom.errors import LinkError
+from fedloom.link.base import Connected, Denied, Disconnected, Event, Link, OnEvent, Received
+from fedloom.notify import Notifier
+from fedloom.wire.topics import Topics
+
+HOUSEKEEPING_S = 1.0
+"""How often changes by `fedloom device` are looked for, and the watchdog is fed."""
+EVENTS_A_TURN = 32
+"""Link events that are handled before the loop may do something else."""
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """One run until it is stopped, done, or cannot go on."""
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        archive: Archive,
+        topics: Topics,
+        make_link: Callable[[OnEvent], Link],
+        tell: Callable[[AnyNotice], None],
+        *,
+        exit_when_done: bool = False,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self._coordinator = coordinator
+        self._archive = archive
+        self._topics = topics
+        self._tell = tell
+        self._exit_when_done = exit_when_done
+        self._notifier = notifier or Notifier()
+        self._link = make_link(self._from_link)
+        self._inbox: deque[Event] = deque()
+        self._is_drain_due = False
+        self._orders: deque[ev.Store | ev.Fuse | ev.Turn | None] = deque()
+        self._has_orders = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def run(self) -> None:
+        """Serve until `stop`, the end of the job with `exit_when_done`, or a failure.
+
+        Raises:
+            LinkError: the broker refuses us for good.
+            StoreError: state could not be made durable.
+        """
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.stop)
+        self._loop.add_signal_handler(signal.SIGHUP, self._look_at_fleet)
+        with ThreadPoolExecutor(1, thread_name_prefix="archive") as pool:
+            tasks = [asyncio.create_task(self._work(pool)), asyncio.create_task(self._keep_house())]
+            try:
+                self._handle(ev.Begin())
+                self._link.subscribe(self._topics.all_states)
+                self._link.subscribe(self._topics.all_up)
+                self._link.start()
+                self._notifier.say("READY=1")
+                await self._stop.wait()
+            finally:
+                self._notifier.say("STOPPING=1")
+                await asyncio.to_thread(self._link.close)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End `run` soon; call from the loop's thread."""
+        self._stop.set()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._stop.set()
+
+    def _from_link(self, event: Event) -> None:
+        """On the link's thread."""
+        self._inbox.append(event)
+        if not self._is_drain_due:
+            self._is_drain_due = True
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self._is_drain_due = False
+        for _ in range(EVENTS_A_TURN):
+            if not self._inbox:
+                return
+            self._link_event(self._inbox.popleft())
+        if self._inbox and not self._is_drain_due:
+            self._is_drain_due = True
+            self._loop.call_soon(self._drain)
+
+    def _link_event(self, event: Event) -> None:
+        match event:
+            case Received():
+                self._handle(event)
+            case Connected():
+                self._handle(ev.LinkUp())
+            case Disconnected(reason, fatal):
+                self._handle(ev.LinkDown())
+                if fatal:
+                    self._fail(LinkError(f"the broker refuses this aggregator: {reason}"))
+            case Denied(topic, reason):
+                log.warning("link.denied topic=%s reason=%s", topic, reason)
+
+    def _handle(self, event: ev.Event) -> None:
+        now = ev.Now(time.monotonic(), time.time())
+        try:
+            for action in self._coordinator.handle(event, now):
+                self._perform(action)
+        except Exception as error:
+            log.exception("service.failed event=%s", type(event).__name__)
+            self._fail(error)
+
+    def _perform(self, action: ev.Action) -> None:
+        match action:
+            case ev.Publish(topic, payload, retain):
+                self._publish(topic, payload, retain)
+            case ev.Acknowledge(received):
+                self._link.acknowledge(received)
+            case ev.Store() | ev.Fuse() | ev.Turn():
+                self._orders.append(action)
+                self._has_orders.set()
+            case ev.WakeAt(at_s):
+                self._loop.call_later(max(0.0, at_s - time.monotonic()), self._handle, ev.Tick())
+            case ev.Tell(notice):
+                self._tell(notice)
+            case ev.Resubscribe():
+                self._link.subscribe(self._topics.all_states)
+            case ev.Finish():
+                if self._exit_when_done:
+                    self._stop.set()
+
+    def _publish(self, topic: str, payload: bytes, retain: bool) -> None:
+        try:
+            self._link.publish(topic, payload, retain=retain)
+        except LinkError as error:
+            # Devices send again until they have a receipt, and tasks are said again: losing one here is no harm.
+            log.warning("link.not_sent topic=%s reason=%s", topic, error)
+
+    async def _work(self, pool: ThreadPoolExecutor) -> None:
+        while True:
+            await self._has_orders.wait()
+            try:
+                event = await self._loop.run_in_executor(pool, self._job(self._next_orders()))
+            except Exception as error:  # noqa: BLE001 - whatever it is, what was to be durable is not: stop
+                self._fail(error)
+                return
+            if event is not None:
+                self._handle(event)
+
+    def _next_orders(self) -> list[ev.Store | ev.Fuse | ev.Turn | None]:
+        """The oldest order, with all answers right behind it if it is one."""
+        orders = [self._orders.popleft()]
+        while isinstance(orders[0], ev.Store) and self._orders and isinstance(self._orders[0], ev.Store):
+            orders.append(self._orders.popleft())
+        if not self._orders:
+            self._has_orders.clear()
+        return orders
+
+    def _job(self, orders: list[ev.Store | ev.Fuse | ev.Turn | None]) -> Callable[[], ev.Event | None]:
+        """What the worker thread does for these orders, and the event that answers them."""
+        archive = self._archive
+        match orders[0]:
+            case ev.Store(manifest_version):
+                answers: tuple[Answer, ...] = tuple(each.answer for each in orders if isinstance(each, ev.Store))
+                return lambda: archive.add(manifest_version, answers)
+            case ev.Fuse() as order:
+                return lambda: archive.fuse(order)
+            case ev.Turn() as turn:
+                return lambda: archive.turn(turn)
+            case None:
+                return archive.changed_fleet
+
+    def _look_at_fleet(self) -> None:
+        self._orders.append(None)
+        self._has_orders.set()
+
+    async def _keep_house(self) -> None:
+        while True:
+            self._notifier.alive()
+            self._look_at_fleet()
+            await asyncio.sleep(min(HOUSEKEEPING_S, self._notifier.alive_every_s / 2 or HOUSEKEEPING_S))

@@ -1,0 +1,152 @@
+"""The admitted updates of each round on disk: one append-only segment a round, from which a fusion can be recomputed.
+
+A segment is the magic "FLS", version 1, then records, big-endian:
+
+    4   length of what follows the checksum
+    4   CRC-32 of that
+    16  device
+    1   encoding of the vector, see fedloom.wire.encoding
+    …   the plain body of the update, see fedloom.wire.messages.Update
+
+What is in a segment counts only if the store has an entry for it: a torn tail is garbage that nothing points to.
+"""
+
+import os
+import shutil
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from aggregator.records import Answer, SpoolEntry
+from fedloom.errors import StoreError
+from fedloom.files import make_private_directory, sync_directory
+from fedloom.learning.layout import Vector
+from fedloom.msgpack import decode
+from fedloom.wire import encoding
+from fedloom.wire.messages import Update
+from strategies import ClientUpdate
+
+MAGIC = b"FLS\x01"
+_HEAD = struct.Struct(">II16sB")
+_CHECKED_FROM = 8
+
+
+class SpooledUpdate(NamedTuple):
+    """An admitted update, read back."""
+
+    device: bytes
+    encoding: int
+    update: Update
+
+
+class Spool:
+    """The segments of all runs, below one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        make_private_directory(directory)
+        self._directory = directory
+
+    def segment(self, job: bytes, round_number: int, attempt: int) -> Path:
+        """The file of a round's attempt."""
+        return self._directory / job.hex() / f"r{round_number:07d}-a{attempt:04d}.spool"
+
+    def append(self, segment: Path, answers: Sequence[Answer]) -> list[SpoolEntry]:
+        """Write the answers' bodies behind what is there: one write, one fsync.
+
+        Raises:
+            StoreError: they are not durable; nothing may be acknowledged.
+        """
+        is_new = not segment.exists()
+        entries = []
+        parts = [MAGIC] if is_new else []
+        try:
+            if is_new:
+                make_private_directory(segment.parent)
+            offset = len(MAGIC) if is_new else segment.stat().st_size
+            for answer in answers:
+                record = _pack(answer)
+                entries.append(SpoolEntry(answer.device, answer.samples, offset, len(record)))
+                parts.append(record)
+                offset += len(record)
+            _append_durably(segment, parts)
+            if is_new:
+                sync_directory(segment.parent)
+                sync_directory(self._directory)
+        except OSError as error:
+            raise StoreError(f"{segment}: cannot be written ({error.strerror})") from error
+        return entries
+
+    def prune(self, job: bytes, keep_from_round: int) -> None:
+        """Delete the segments of this run's older rounds, and of other runs."""
+        for run in self._directory.iterdir():
+            if run.name != job.hex():
+                shutil.rmtree(run)
+        for segment in (self._directory / job.hex()).glob("r*.spool"):
+            if int(segment.name[1:8]) < keep_from_round:
+                segment.unlink()
+
+
+def read(segment: Path, entries: Sequence[SpoolEntry]) -> Iterator[SpooledUpdate]:
+    """The updates at `entries`, in that order, one at a time.
+
+    Raises:
+        StoreError: a record is missing, torn or altered.
+    """
+    if not entries:
+        return
+    try:
+        with segment.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise StoreError(f"{segment}: is not a spool of this version; restore it from a backup")
+            for entry in entries:
+                file.seek(entry.offset)
+                yield _unpack(file.read(entry.length), entry, segment)
+    except OSError as error:
+        raise StoreError(f"{segment}: cannot be read ({error.strerror})") from error
+
+
+class SpooledUpdates:
+    """The weight differences of a round for a strategy: lazy, re-iterable, in the order of the devices' ids."""
+
+    def __init__(self, segment: Path, entries: Sequence[SpoolEntry], size: int) -> None:
+        """`size` is the number of weights."""
+        self._segment = segment
+        self._entries = sorted(entries)
+        self._size = size
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[ClientUpdate]:
+        buffer: Vector = np.empty(self._size, np.float32)
+        for spooled in read(self._segment, self._entries):
+            encoding.decode(spooled.update.vector, encoding.NAMES[spooled.encoding], buffer)
+            yield ClientUpdate(spooled.device, spooled.update.samples, buffer)
+
+
+def _pack(answer: Answer) -> bytes:
+    checked = answer.device + bytes([answer.encoding]) + answer.body
+    return struct.pack(">II", len(checked), crc32(checked)) + checked
+
+
+def _unpack(record: bytes, entry: SpoolEntry, segment: Path) -> SpooledUpdate:
+    if len(record) == entry.length >= _HEAD.size:
+        length, checksum, device, code = _HEAD.unpack_from(record)
+        checked = memoryview(record)[_CHECKED_FROM:]
+        if length == len(checked) and checksum == crc32(checked) and device == entry.device:
+            return SpooledUpdate(device, code, decode(record[_HEAD.size :], Update))
+    raise StoreError(f"{segment}: the record at {entry.offset} is damaged; restore the file from a backup")
+
+
+def _append_durably(segment: Path, parts: list[bytes]) -> None:
+    descriptor = os.open(segment, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.writelines(parts)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,103 @@
+"""Puts an aggregator together from its configuration and its state directory."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from aggregator import history, keys
+from aggregator.archive import Archive
+from aggregator.config import Loaded
+from aggregator.coordinator import Coordinator
+from aggregator.fleet import Fleet
+from aggregator.initial import initial_model
+from aggregator.progress import Setup
+from aggregator.records import Snapshot
+from aggregator.registry import Registry
+from aggregator.spool import Spool
+from aggregator.store import Store, open_store
+from fedloom.errors import StoreError
+from fedloom.files import make_private_directory
+from fedloom.job import Job, load_job
+from strategies import create
+
+
+class Parts(NamedTuple):
+    """A run that is ready to be served."""
+
+    coordinator: Coordinator
+    archive: Archive
+    client_id: str
+    fleet: Fleet
+
+
+@contextmanager
+def exclusive(state: Path) -> Iterator[None]:
+    """Hold the state directory against a second aggregator.
+
+    Raises:
+        StoreError: another one has it.
+    """
+    make_private_directory(state)
+    descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(f"{state}: another aggregator runs on it; stop that one first") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def assemble(loaded: Loaded) -> Parts:
+    """Load keys, job and state, and carry on where the run before has stopped.
+
+    Raises:
+        InputError: the job file is wrong.
+        TrustError: the keys are missing or wrong.
+        StoreError: the state is damaged.
+    """
+    job = load_job(loaded.job)
+    strategy = create(job.strategy, str(loaded.job))
+    initial = initial_model(job, loaded.job)
+    own = keys.load(loaded.state)
+    store = open_store(loaded.state)
+    registry = Registry(loaded.state / "models", job, history.models_of(store, job.name))
+    snapshot = _snapshot(store, registry, job)
+    setup = Setup(
+        job=job,
+        root=own.root,
+        aggregator=own.id,
+        signing=own.signing,
+        strategy=strategy,
+        initial=initial,
+        entropy=os.urandom,
+        max_update_bytes=loaded.config.limits.max_update_bytes,
+        max_transfer_bytes=loaded.config.limits.max_transfer_bytes,
+        model_path=lambda version: str(registry.path(version)),
+    )
+    fleet = Fleet(own.root, store.devices())
+    archive = Archive(store, Spool(loaded.state / "spool"), registry, job, strategy, loaded.config.retention)
+    archive.resume(snapshot.newest)
+    return Parts(Coordinator(setup, fleet, snapshot), archive, own.id.hex(), fleet)
+
+
+def _snapshot(store: Store, registry: Registry, job: Job) -> Snapshot:
+    """Of the newest run if that is of the same job file, word for word; else of a new one."""
+    definition = msgspec.json.encode(job)
+    newest = history.newest_job(store)
+    if newest is None or newest[2] != definition:
+        run = os.urandom(16)
+        store.begin_job(run, job.name, definition)
+    else:
+        run = newest[0]
+    snapshot = history.snapshot(store, run)
+    versions = [entry.version for entry in history.models_of(store, job.name)]
+    if versions and versions[-1] >= snapshot.first_version:
+        return snapshot._replace(model=registry.load(versions[-1]))
+    return snapshot

@@ -1,0 +1,216 @@
+"""Everything that must survive: devices, rounds, answers and models, in one SQLite database with one writer.
+
+Each method is one transaction, durable when it returns.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from aggregator import tables as t
+from aggregator.database import open_database
+from aggregator.records import Answer, ClosedRound, DeviceRecord, NewModel, RoundRecord, SpoolEntry
+from fedloom.errors import ConfigError, StoreError
+from fedloom.files import make_private_directory
+
+_close_round = (
+    update(t.rounds)
+    .where(t.rounds.c.manifest_version == bindparam("number"))
+    .values(round_key=None)  # forward secrecy: secure_delete overwrites it
+)
+
+
+class Store:
+    """The database of one aggregator."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StoreError: damaged, of another version, or not to be opened."""
+        self.path = path
+        self.engine = open_database(path)
+        self._data_version = self._read_data_version()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def devices(self) -> list[DeviceRecord]:
+        """All devices, by name."""
+        columns = (t.devices.c.id, t.devices.c.name, t.devices.c.credential, t.devices.c.revoked)
+        with self.engine.connect() as connection:
+            return [DeviceRecord(*row) for row in connection.execute(select(*columns).order_by(t.devices.c.name))]
+
+    def add_device(self, device: DeviceRecord) -> None:
+        """Remember a new device.
+
+        Raises:
+            ConfigError: the name is taken.
+        """
+        row = {**device._asdict(), "created_at": time.time()}
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(insert(t.devices).values(row))
+        except IntegrityError:
+            raise ConfigError("device", "NAME", f"{device.name!r} is taken", "choose another name") from None
+
+    def revoke_device(self, name: str) -> None:
+        """Believe nothing more that this device says.
+
+        Raises:
+            ConfigError: there is no such device.
+        """
+        with self.engine.begin() as connection:
+            done = connection.execute(update(t.devices).where(t.devices.c.name == name).values(revoked=True))
+            if done.rowcount == 0:
+                raise ConfigError("device", "NAME", f"{name!r} is not known", "see: fedloom device list")
+
+    def was_changed_by_others(self) -> bool:
+        """Whether another process (`fedloom device …`) has written since the last call."""
+        before, self._data_version = self._data_version, self._read_data_version()
+        return before != self._data_version
+
+    def begin_job(self, job: bytes, name: str, definition: bytes) -> int:
+        """Start a run; returns the version of its first model, one above all of the same name."""
+        with self.engine.begin() as connection:
+            newest = connection.scalar(select(func.max(t.models.c.version)).where(t.models.c.job_name == name))
+            first = 0 if newest is None else newest + 1
+            row = {"id": job, "name": name, "definition": definition, "first_version": first, "started_at": time.time()}
+            connection.execute(insert(t.jobs).values(row))
+        return first
+
+    def add_answers(self, manifest_version: int, answers: Sequence[Answer], entries: Sequence[SpoolEntry]) -> None:
+        """Make answers durable; `entries` say where the accepted ones lie in the spool.
+
+        Raises:
+            StoreError: a device has answered already, or the database cannot be written.
+        """
+        places = {entry.device: entry for entry in entries}
+        rows = [_answer_row(manifest_version, answer, places.get(answer.device)) for answer in answers]
+        with self._writing() as connection:
+            connection.execute(insert(t.updates), rows)
+
+    def turn(
+        self,
+        closed: ClosedRound | None,
+        model: tuple[NewModel, Path] | None,
+        opened: RoundRecord | None,
+        job_name: str,
+    ) -> None:
+        """Close a round, add its model and open the next, all or nothing; the closed round's key is erased."""
+        with self._writing() as connection:
+            if closed:
+                _write_closed(connection, closed)
+            if model:
+                connection.execute(insert(t.models).values(_model_row(*model, job_name)))
+            if opened:
+                _write_opened(connection, opened)
+
+    def _writing(self) -> "_Writing":
+        return _Writing(self)
+
+    def _read_data_version(self) -> int:
+        with self.engine.connect() as connection:
+            return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+
+
+def open_store(state: Path) -> Store:
+    """The database of a state directory, which is made if it is not there."""
+    make_private_directory(state)
+    return Store(state / "aggregator.db")
+
+
+class _Writing:
+    """A transaction whose failure is a StoreError: what was to be durable is not, so the process must not go on."""
+
+    def __init__(self, store: Store) -> None:
+        self._path = store.path
+        self._begin = store.engine.begin()
+
+    def __enter__(self) -> Connection:
+        return self._begin.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._begin.__exit__(kind, error, trace)
+        except SQLAlchemyError as failure:
+            error = failure
+        if isinstance(error, SQLAlchemyError):
+            raise StoreError(f"{self._path}: cannot be written ({getattr(error, 'orig', error)})") from error
+
+
+def _answer_row(manifest_version: int, answer: Answer, place: SpoolEntry | None) -> dict[str, Any]:
+    return {
+        "manifest_version": manifest_version,
+        "device": answer.device,
+        "digest": answer.digest,
+        "verdict": answer.verdict.value,
+        "reason": answer.reason,
+        "samples": answer.samples,
+        "train_loss": answer.train_loss,
+        "size_bytes": answer.size_bytes,
+        "spool_offset": place.offset if place else None,
+        "spool_length": place.length if place else None,
+    }
+
+
+def _write_closed(connection: Connection, closed: ClosedRound) -> None:
+    metrics = msgspec.json.encode(closed.metrics) if closed.metrics else None
+    row = {
+        "number": closed.manifest_version,
+        "status": closed.outcome,
+        "reason": closed.reason,
+        "metrics": metrics,
+        "strategy_state": closed.strategy_state,
+        "closed_at": time.time(),
+    }
+    connection.execute(_close_round, row)
+    if metrics:
+        of = select(t.rounds.c.job, t.rounds.c.model_version).where(
+            t.rounds.c.manifest_version == closed.manifest_version
+        )
+        job, version = connection.execute(of).one()
+        name = select(t.jobs.c.name).where(t.jobs.c.id == job).scalar_subquery()
+        where = (t.models.c.job_name == name) & (t.models.c.version == version)
+        connection.execute(update(t.models).where(where).values(metrics=metrics))
+
+
+def _write_opened(connection: Connection, opened: RoundRecord) -> None:
+    is_round = bool(opened.round_key)
+    row = opened._asdict() | {
+        "phase": opened.phase.value,
+        "round_key": opened.round_key or None,
+        "model_key": opened.model_key or None,
+        "status": "open" if is_round else "done",
+        "opened_at": time.time(),
+    }
+    invitations = row.pop("invitations")
+    connection.execute(insert(t.rounds).values(row))
+    if invitations:
+        rows = [{"manifest_version": opened.manifest_version, **each._asdict()} for each in invitations]
+        connection.execute(insert(t.invitations), rows)
+
+
+def _model_row(model: NewModel, path: Path, job_name: str) -> dict[str, Any]:
+    return {
+        "job_name": job_name,
+        "version": model.model.version,
+        "hash": model.hash,
+        "path": path.name,
+        "round": model.round,
+        "devices": model.devices,
+        "samples": model.samples,
+    }

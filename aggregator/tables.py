@@ -1,0 +1,111 @@
+"""The tables of the aggregator's database. A round is named by its manifest's version, which never repeats."""
+
+from sqlalchemy import (
+    BLOB,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("id", BLOB, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("credential", BLOB, nullable=False),
+    Column("revoked", Boolean, nullable=False, default=False),
+    Column("created_at", Float, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", BLOB, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("definition", BLOB, nullable=False),
+    Column("first_version", Integer, nullable=False),
+    Column("started_at", Float, nullable=False),
+)
+
+rounds = Table(
+    "rounds",
+    metadata,
+    Column("manifest_version", Integer, primary_key=True),
+    Column("manifest_hash", BLOB, nullable=False),
+    Column("manifest", BLOB, nullable=False),
+    Column("job", BLOB, ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("round", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("round_key", BLOB),
+    Column("model_key", BLOB),
+    Column("model_version", Integer),
+    Column("target", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("opened_at", Float, nullable=False),
+    Column("closed_at", Float),
+    Column("metrics", BLOB),
+    Column("strategy_state", BLOB),
+    UniqueConstraint("job", "round", "attempt", "phase"),
+    CheckConstraint("status in ('open', 'done', 'aborted')"),
+    CheckConstraint("status = 'open' or round_key is null", name="key_erased"),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("manifest_version", Integer, ForeignKey("rounds.manifest_version"), nullable=False),
+    Column("device", BLOB, ForeignKey("devices.id"), nullable=False),
+    Column("train", Boolean, nullable=False),
+    Column("evaluate", Boolean, nullable=False),
+    PrimaryKeyConstraint("manifest_version", "device"),
+    sqlite_with_rowid=False,
+)
+
+updates = Table(
+    "updates",
+    metadata,
+    Column("manifest_version", Integer, ForeignKey("rounds.manifest_version"), nullable=False),
+    Column("device", BLOB, ForeignKey("devices.id"), nullable=False),
+    Column("digest", BLOB, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("samples", Integer, nullable=False),
+    Column("train_loss", Float, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("spool_offset", Integer),
+    Column("spool_length", Integer),
+    PrimaryKeyConstraint("manifest_version", "device"),
+    sqlite_with_rowid=False,
+)
+"""The key is (job, round, attempt, device): a device has one answer."""
+
+models = Table(
+    "models",
+    metadata,
+    Column("job_name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("hash", BLOB, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("devices", Integer, nullable=False),
+    Column("samples", Integer, nullable=False),
+    Column("metrics", BLOB),
+    PrimaryKeyConstraint("job_name", "version"),
+)

@@ -1,0 +1,165 @@
+"""Random orders, duplicates, conflicts, lost links and kills between any two actions; then the invariants are checked.
+
+Oracle for I1: device k contributes the k-th one-hot vector with one sample, so a fused step holds 1/n for each of the n
+devices whose updates were accepted, and 0 elsewhere.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from aggregator import events as ev
+from aggregator import tables as t
+from fedloom.wire.messages import Phase, Verdict
+
+DEVICES = 4
+ROUNDS = 3
+
+Operation = st.one_of(
+    st.tuples(st.sampled_from(["fresh", "again", "ready", "lost"]), st.integers(0, DEVICES - 1)),
+    st.tuples(st.sampled_from(["work", "work", "work", "crash", "tick", "down", "up"]), st.just(0)),
+)
+
+
+class Chaos:
+    """Applies operations to a rig and remembers what the outside world has seen."""
+
+    def __init__(self, rig):
+        self.rig = rig
+        self.outbox = {}
+        self.manifests = {}
+
+    def apply(self, operation, number):
+        rig, device = self.rig, self.rig.devices[number]
+        if operation == "fresh" and device.task() and device.manifest.phase is not Phase.DONE:
+            self.outbox[number] = device.update()
+            rig.send(device, self.outbox[number])
+        elif operation == "again" and number in self.outbox:
+            rig.send(device, self.outbox[number])
+        elif operation in ("ready", "lost"):
+            rig.receive(device.topics.state(device.id), device.presence(operation))
+        elif operation == "work" and rig.orders:
+            rig.work_once()
+        elif operation == "crash":
+            rig.crash()
+            rig.boot()
+        elif operation == "tick":
+            rig.now_s += 61.0
+            rig.handle(ev.Tick())
+        elif operation in ("down", "up"):
+            rig.handle(ev.LinkUp() if operation == "up" else ev.LinkDown())
+        self.look()
+
+    def look(self):
+        """I3: a manifest of one version is always the same."""
+        device = self.rig.devices[0]
+        if device.manifest is not None:
+            version = device.manifest.version
+            assert self.manifests.setdefault(version, device.manifest_hash) == device.manifest_hash
+
+    def settle(self):
+        """Let the job end by honest means."""
+        rig = self.rig
+        rig.handle(ev.LinkUp())
+        for _ in range(100):
+            if rig.finished:
+                return
+            rig.work()
+            rig.ready()
+            rig.answer_all()
+            rig.now_s += 61.0
+            rig.handle(ev.Tick())
+            rig.work()
+            self.look()
+        raise AssertionError("the job does not end")
+
+
+def accepted_of(rig):
+    """Manifest version → (phase, status, model version, devices accepted)."""
+    with rig.parts.archive.store.engine.connect() as connection:
+        rounds = connection.execute(select(t.rounds).order_by(t.rounds.c.manifest_version)).all()
+        updates = connection.execute(select(t.updates).where(t.updates.c.verdict == "accepted")).all()
+    by_round = {row.manifest_version: set() for row in rounds}
+    for row in updates:
+        by_round[row.manifest_version].add(row.device)
+    return [(row, by_round[row.manifest_version]) for row in rounds]
+
+
+def check(rig):
+    rounds = accepted_of(rig)
+    stored = {device for _, devices in rounds for device in devices}
+    assert stored
+    for row, devices in rounds:
+        assert row.status != "open"
+        assert row.round_key is None
+        if row.phase != "train" or row.status != "done":
+            continue
+        before = rig.parts.archive.registry.load(row.model_version).weights
+        after = rig.parts.archive.registry.load(row.model_version + 1).weights
+        step = (after - before) * len(devices)
+        expected = np.zeros(step.size)
+        expected[[rig.by_id[device].number for device in devices]] = 1.0
+        np.testing.assert_allclose(step, expected, atol=1e-5)
+
+
+def check_receipts(rig):
+    """I2: whoever saw `accepted` is in the store for that round, under that digest."""
+    with rig.parts.archive.store.engine.connect() as connection:
+        known = {bytes(row.digest): row.verdict for row in connection.execute(select(t.updates))}
+    for device in rig.devices:
+        for receipt in device.receipt_order:
+            if receipt.verdict is Verdict.ACCEPTED:
+                assert known[receipt.digest] == "accepted"
+            elif receipt.verdict is Verdict.REJECTED:
+                assert receipt.digest not in known
+
+
+@pytest.mark.parametrize("cohort", [1.0, 0.5])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations=st.lists(Operation, min_size=10, max_size=80))
+def test_the_invariants_hold_whatever_happens(make_rig, cohort, operations):
+    with tempfile.TemporaryDirectory() as directory:
+        rig = make_rig(
+            devices=DEVICES, directory=Path(directory), inputs=7, count=ROUNDS, cohort=cohort, over_selection=2.0
+        )
+        rig.boot()
+        rig.ready()
+        chaos = Chaos(rig)
+        for operation, number in operations:
+            chaos.apply(operation, number)
+        chaos.settle()
+        check(rig)
+        check_receipts(rig)
+        rig.crash()
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(DEVICES)), kills=st.sets(st.integers(0, 30)))
+def test_a_kill_after_any_step_and_any_order_give_the_same_model(make_rig, order, kills):
+    models = []
+    for arrivals, killed_at in ((range(DEVICES), set()), (order, kills)):
+        with tempfile.TemporaryDirectory() as directory:
+            rig = make_rig(devices=DEVICES, directory=Path(directory), inputs=7, count=ROUNDS, evaluate=0.0)
+            rig.boot()
+            rig.ready()
+            step = 0
+            while not rig.finished:
+                for number in arrivals:
+                    device = rig.devices[number]
+                    if device.task() and device.manifest.phase is Phase.TRAIN:
+                        rig.send(device, device.update())
+                while rig.orders:
+                    rig.work_once()
+                    step += 1
+                    if step in killed_at:
+                        rig.crash()
+                        rig.boot()
+                        rig.ready()
+            models.append(rig.parts.archive.registry.load(ROUNDS).weights.tobytes())
+            rig.crash()
+    assert models[0] == models[1]

@@ -1,0 +1,152 @@
+"""What a new process finds: the same round, the same keys, the answers that were durable."""
+
+import sqlite3
+
+import pytest
+
+from aggregator.notices import RoundClosed, RoundOpened
+from aggregator.startup import exclusive
+from fedloom.errors import StoreError
+from fedloom.wire.messages import Verdict
+
+
+def test_the_round_goes_on_with_the_answers_it_had(rig):
+    first, second, third = rig.devices
+    manifest, blob = first.manifest_hash, first.update()
+    rig.send(first, blob)
+    rig.work()
+    rig.crash()
+    rig.boot()
+    assert first.manifest_hash == manifest
+    rig.ready()
+    assert (len(first.tasks), len(second.tasks)) == (1, 2)
+    rig.send(first, blob)
+    assert rig.verdicts(first) == [Verdict.ACCEPTED, Verdict.ACCEPTED]
+    for device in (second, third):
+        rig.send(device, device.update())
+    rig.work()
+    assert rig.told(RoundClosed)[0].accepted == 3
+
+
+def test_an_answer_that_was_not_durable_is_taken_again(rig):
+    device = rig.devices[0]
+    blob = device.update()
+    rig.send(device, blob)
+    rig.crash()
+    rig.boot()
+    rig.send(device, blob)
+    rig.work()
+    assert rig.verdicts(device) == [Verdict.ACCEPTED]
+
+
+def test_a_round_that_was_complete_closes_at_once(rig):
+    for device in rig.devices:
+        rig.send(device, device.update())
+    rig.work_once()
+    rig.crash()
+    rig.boot()
+    rig.work()
+    assert [n.round for n in rig.told(RoundClosed)] == [1]
+
+
+def test_a_round_committed_but_not_published_is_published(make_rig):
+    rig = make_rig()
+    rig.boot()
+    rig.ready()
+    rig.parts.archive.turn(rig.orders.popleft())
+    rig.crash()
+    assert rig.retained == {}
+    rig.boot()
+    assert rig.devices[0].manifest.round == 1
+    rig.ready()
+    rig.finish_job()
+
+
+def test_a_finished_job_is_not_run_again(rig):
+    rig.finish_job()
+    opened = len(rig.told(RoundOpened))
+    rig.crash()
+    rig.finished = False
+    rig.boot()
+    rig.ready()
+    assert rig.finished
+    assert len(rig.told(RoundOpened)) == opened
+
+
+def test_a_changed_job_is_a_new_run_with_higher_manifest_and_model_versions(make_rig):
+    rig = make_rig()
+    rig.boot()
+    rig.ready()
+    rig.work()
+    rig.finish_job()
+    last, old = rig.devices[0].manifest.version, rig.devices[0].manifest_hash
+    rig.crash()
+    path = rig.config.job
+    path.write_text(path.read_text().replace("seed = 7", "seed = 8"))
+    rig.finished = False
+    rig.boot()
+    rig.ready()
+    rig.work()
+    manifest = rig.devices[0].manifest
+    assert (manifest.version, manifest.previous) == (last + 1, old)
+    assert manifest.model.version == 3
+    rig.finish_job()
+
+
+def test_the_key_of_a_closed_round_is_nowhere_in_the_files(rig):
+    store = rig.parts.archive.store
+    with store.engine.connect() as connection:
+        key = connection.exec_driver_sql("select round_key from rounds where status = 'open'").scalar_one()
+    rig.answer_all()
+    with store.engine.connect() as connection:
+        kept = connection.exec_driver_sql("select round_key from rounds where round = 1").scalar_one()
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert kept is None
+    assert key not in store.path.read_bytes()
+
+
+def test_all_files_are_private(rig):
+    rig.finish_job()
+    assert rig.state.stat().st_mode & 0o777 == 0o700
+    for name in ("aggregator.db", "keys/aggregator.key"):
+        assert (rig.state / name).stat().st_mode & 0o777 == 0o600
+    assert all(file.stat().st_mode & 0o777 == 0o600 for file in rig.state.rglob("*.spool"))
+
+
+def test_a_second_aggregator_refuses(tmp_path):
+    with exclusive(tmp_path / "state"), pytest.raises(StoreError, match="another aggregator"):  # noqa: SIM117
+        with exclusive(tmp_path / "state"):
+            pass
+
+
+def test_a_damaged_database_is_refused(rig):
+    rig.answer_all()
+    path = rig.parts.archive.store.path
+    with rig.parts.archive.store.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    rig.crash()
+    data = bytearray(path.read_bytes())
+    data[0:4096] = bytes(4096)
+    path.write_bytes(bytes(data))
+    with pytest.raises(StoreError, match=r"cannot be used|damaged"):
+        rig.boot()
+
+
+def test_another_schema_is_refused(rig):
+    path = rig.parts.archive.store.path
+    rig.crash()
+    with sqlite3.connect(path) as connection:
+        connection.execute("update meta set value = '99'")
+    connection.close()
+    with pytest.raises(StoreError, match="schema 99"):
+        rig.boot()
+
+
+def test_a_broker_that_has_lost_everything_gets_it_all_again(rig):
+    device, retained = rig.devices[0], dict(rig.retained)
+    ref = device.manifest.model
+    rig.crash()
+    rig.retained.clear()
+    rig.boot()
+    assert rig.retained == retained
+    assert rig.retained[device.topics.chunk(ref.cipher_hash, 0)]
