@@ -76,15 +76,27 @@ def split(labels: NDArray[np.int64], devices: int, skew: bool, rng: np.random.Ge
     return [rng.permutation(np.concatenate(part)) for part in parts]
 
 
-def make(out: Path, devices: int, seed: int, skew: bool = False, idx: Path | None = None) -> list[Path]:
-    """Deal the digits out to the devices."""
+def make(
+    out: Path, devices: int, seed: int, skew: bool = False, idx: Path | None = None, unseen: float = 0.0
+) -> list[Path]:
+    """Deal the digits out to the devices; a share `unseen` of them to none, but to `out`/unseen/digits.npz."""
     x, y = load_mnist(idx) if idx else load_small()
-    out.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(y)) if unseen else np.arange(len(y))
+    count = int(len(y) * unseen)
+    if count:
+        _write(out / "unseen" / "digits.npz", x, y, order[:count])
+    x, y = x[order[count:]], y[order[count:]]
     paths = []
-    for device, rows in enumerate(split(y, devices, skew, np.random.default_rng(seed)), 1):
+    for device, rows in enumerate(split(y, devices, skew, rng), 1):
         paths.append(out / f"device-{device:02d}.npz")
-        np.savez_compressed(paths[-1], x=x[rows], y=y[rows])
+        _write(paths[-1], x, y, rows)
     return paths
+
+
+def _write(path: Path, x: NDArray[np.float32], y: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, x=x[rows], y=y[rows])
 
 
 def main() -> None:
@@ -94,8 +106,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--skew", action="store_true", help="each device has its own mixture of digits")
     parser.add_argument("--idx", type=Path, help="folder with MNIST's train-*-ubyte[.gz]")
+    parser.add_argument("--unseen", type=float, default=0.0, help="share that no device gets: OUT/unseen/digits.npz")
     arguments = parser.parse_args()
-    for path in make(arguments.out, arguments.devices, arguments.seed, arguments.skew, arguments.idx):
+    if not 0.0 <= arguments.unseen < 1.0:
+        parser.error(f"--unseen: {arguments.unseen} is not a share; give a number from 0 up to but not including 1")
+    for path in make(**vars(arguments)):
         print(path)
 
 

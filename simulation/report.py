@@ -1,0 +1,68 @@
+"""Writes what the demo leaves behind: plots, the model in both formats, the job, and a short HTML page."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from fedloom import __version__
+from fedloom.learning.model import Model
+from fedloom.learning.model_file import save
+from fedloom.learning.onnx_export import export_onnx
+from simulation import plots
+from simulation.demo import Case, Row, Verdict
+from simulation.history import History
+
+
+def write_report(
+    directory: Path, case: Case, model: Model, history: History, rows: Sequence[Row], verdicts: Sequence[Verdict]
+) -> None:
+    """Fill `directory` with report.html, accuracy.svg, comparison.svg, model.onnx, model.fedloom and job.toml."""
+    by_name = {row.name: row.accuracies for row in rows}
+    alone = [row.accuracies for row in rows if row.name.startswith("device ")]
+    references = (("all data pooled", by_name["all data pooled"][1]), ("alone, mean", by_name["alone, mean"][1]))
+    curve = plots.learning_curve(history.rounds, history.series("accuracy"), references)
+    titles = (case.unseen_title, case.holdout_title)
+    bars = plots.comparison(titles, list(zip(*alone, strict=True)), by_name["federated"], by_name["all data pooled"])
+    (directory / "accuracy.svg").write_text(curve, encoding="utf-8")
+    (directory / "comparison.svg").write_text(bars, encoding="utf-8")
+    save(model, directory / "model.fedloom")
+    export_onnx(model, directory / "model.onnx")
+    shutil.copyfile(case.job_path, directory / "job.toml")
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("simulation"), autoescape=True)
+    page = environment.get_template("report.html").render(
+        title=case.title,
+        lead=case.lead,
+        columns=titles,
+        rows=rows,
+        verdicts=verdicts,
+        curve=curve,
+        bars=bars,
+        facts=facts(case, history),
+        job=case.job_path.read_text(encoding="utf-8"),
+        ideas=ideas(case, directory),
+        version=__version__,
+    )
+    (directory / "report.html").write_text(page, encoding="utf-8")
+
+
+def facts(case: Case, history: History) -> list[tuple[str, str]]:
+    """What it cost, name and value."""
+    rounds = len(history.seconds)
+    per_update = history.update_bytes / max(1, rounds * len(case.devices))
+    typical = sorted(history.seconds)[rounds // 2] if rounds else 0.0
+    return [
+        ("left each device", f"{per_update / 1024:.0f} KiB of sealed weight differences a round; no sample, no label"),
+        ("rounds", f"{rounds}, {1000 * typical:.0f} ms each (median), training included"),
+        ("weights", f"{case.job.model.layout().size:,} sent as {case.job.update.encoding}"),
+    ]
+
+
+def ideas(case: Case, directory: Path) -> list[str]:
+    """What to try next."""
+    return [
+        f"fedloom model show {directory / 'model.fedloom'}",
+        f"copy {case.job_path}, set update.encoding = 'int8' (a quarter of the bytes), run: fedloom simulate COPY",
+        "docs/getting-started.md: the same with devices of your own; docs/operations.md: on real hosts",
+    ]
