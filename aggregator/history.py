@@ -109,6 +109,7 @@ def _round(connection: Connection, row: "Row[tuple[object, ...]]") -> RoundRecor
         attempt=row.attempt,
         phase=Phase(row.phase),
         round_key=row.round_key or b"",
+        brief_key=row.brief_key,
         model_key=row.model_key or b"",
         model_version=row.model_version,
         target=row.target,

@@ -10,8 +10,10 @@ from fedloom.job import Job
 from fedloom.learning.plan import TrainPlan
 from fedloom.trust.documents import Root
 from fedloom.trust.seal import SealKey, SealSuite
-from fedloom.wire.messages import Closed, Manifest, Phase
-from fedloom.wire.model_blob import MODEL_KEY_BYTES, SealedModel, plain_model, seal_model
+from fedloom.wire.brief import seal_brief
+from fedloom.wire.messages import Brief, Closed, Manifest, Phase
+from fedloom.wire.model_blob import SealedModel, plain_model, seal_model
+from fedloom.wire.once import KEY_BYTES
 
 _PRIVATE_BYTES = {SealSuite.X25519: 32, SealSuite.HYBRID: 96}
 
@@ -40,7 +42,7 @@ def broadcast(model: CurrentModel, key: bytes) -> Broadcast:
 
 def new_model_key(entropy: Entropy) -> bytes:
     """For `broadcast`."""
-    return entropy(MODEL_KEY_BYTES)
+    return entropy(KEY_BYTES)
 
 
 class Opener:
@@ -55,11 +57,11 @@ class Opener:
     def open(self, step: Step, place: Place, plan: TrainPlan, cohort: Cohort, model: Broadcast | None) -> RoundRecord:
         """A new round, not yet durable: nothing of it may be sent before it is."""
         round_key = self._new_round_key() if step.phase is not Phase.DONE else None
+        brief_key = self._entropy(KEY_BYTES)
         manifest = Manifest(
             version=place.last_version + 1,
             previous=place.last_hash,
             job=place.job,
-            job_name=self._job.name,
             round=step.round,
             attempt=step.attempt,
             phase=step.phase,
@@ -67,11 +69,7 @@ class Opener:
             suite=self._root.suite,
             round_key=round_key.public if round_key else b"",
             deadline_s=self._job.rounds.deadline_s,
-            spec=self._job.model,
-            data=self._job.data,
-            plan=plan,
-            encoding=self._job.update.encoding,
-            seed=self._job.seed,
+            brief=seal_brief(self._brief(plan), brief_key),
             model=model.sealed.ref if model else None,
         )
         blob, digest = self._writer.manifest(manifest)
@@ -84,11 +82,16 @@ class Opener:
             attempt=step.attempt,
             phase=step.phase,
             round_key=round_key.private if round_key else b"",
+            brief_key=brief_key,
             model_key=model.key if model else b"",
             model_version=model.version if model else None,
             target=cohort.target,
             invitations=cohort.invitations,
         )
+
+    def _brief(self, plan: TrainPlan) -> Brief:
+        job = self._job
+        return Brief(job.name, job.model, job.data, plan, job.update.encoding, job.seed)
 
     def _new_round_key(self) -> SealKey:
         return SealKey(self._root.suite, self._entropy(_PRIVATE_BYTES[self._root.suite]))

@@ -48,6 +48,8 @@ class RoundRecord(NamedTuple):
     phase: Phase
     round_key: bytes
     """Private HPKE key of the round; erased when the round closes. Empty when DONE."""
+    brief_key: bytes
+    """AES key of the manifest's brief."""
     model_key: bytes
     """AES key of the sealed model; empty in the statistics round."""
     model_version: int | None

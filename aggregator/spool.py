@@ -121,6 +121,10 @@ class SpooledUpdates:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def samples(self) -> Sequence[int]:
+        return [entry.samples for entry in self._entries]
+
     def __iter__(self) -> Iterator[ClientUpdate]:
         buffer: Vector = np.empty(self._size, np.float32)
         for spooled in read(self._segment, self._entries):

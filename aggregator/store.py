@@ -193,6 +193,7 @@ def _write_opened(connection: Connection, opened: RoundRecord) -> None:
     row = opened._asdict() | {
         "phase": opened.phase.value,
         "round_key": opened.round_key or None,
+        "brief_key": opened.brief_key,
         "model_key": opened.model_key or None,
         "status": "open" if is_round else "done",
         "opened_at": time.time(),

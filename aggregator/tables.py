@@ -53,6 +53,7 @@ rounds = Table(
     Column("attempt", Integer, nullable=False),
     Column("phase", Text, nullable=False),
     Column("round_key", BLOB),
+    Column("brief_key", BLOB, nullable=False),
     Column("model_key", BLOB),
     Column("model_version", Integer),
     Column("target", Integer, nullable=False),

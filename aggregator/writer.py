@@ -36,7 +36,7 @@ class Writer:
 
     def task(self, device: Device, opened: RoundRecord, invitation: Invitation) -> bytes:
         """The invitation of one device."""
-        body = msgpack.encode(Task(invitation.train, invitation.evaluate, opened.model_key))
+        body = msgpack.encode(Task(invitation.train, invitation.evaluate, opened.brief_key, opened.model_key))
         return self._sealed(Type.TASK, device, place_of(opened), body)
 
     def receipt(self, device: Device, place: Header, answer: Answer) -> bytes:

@@ -78,7 +78,7 @@ class Effects:
 
         model = final_model(work)
         save(model, self._directory.model)
-        where = (work.manifest.job_name, model.meta["version"], str(self._directory.model))
+        where = (work.brief.job_name, model.meta["version"], str(self._directory.model))
         log.info("model.saved job=%s version=%s path=%s", *where)
 
 
@@ -86,16 +86,16 @@ def final_model(work: events.Work) -> "Model":
     """A job's model as this device keeps it."""
     from fedloom.learning.model import Model
 
-    manifest, model = work.manifest, work.model
+    manifest, brief, model = work.manifest, work.brief, work.model
     assert model is not None  # noqa: S101 - for the type checker: the session saves only what it has
     assert manifest.model is not None  # noqa: S101
-    features = summary_names(manifest.data.features) if manifest.data.window else manifest.data.features
+    features = summary_names(brief.data.features) if brief.data.window else brief.data.features
     return Model(
-        spec=manifest.spec,
-        loss=manifest.plan.loss,
+        spec=brief.spec,
+        loss=brief.plan.loss,
         weights=model.weights,
         standardiser=model.standardiser,
-        classes=manifest.data.classes,
-        features=features if len(features) == manifest.spec.inputs else (),
-        meta={"job": manifest.job_name, "run": manifest.job.hex(), "version": str(manifest.model.version)},
+        classes=brief.data.classes,
+        features=features if len(features) == brief.spec.inputs else (),
+        meta={"job": brief.job_name, "run": manifest.job.hex(), "version": str(manifest.model.version)},
     )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from edge_client.state import DeviceState, OutboxEntry
 from fedloom.learning.layout import Vector
 from fedloom.learning.standardise import Standardiser
-from fedloom.wire.messages import Manifest, Task, Update
+from fedloom.wire.messages import Brief, Manifest, Task, Update
 
 
 class Started(NamedTuple):
@@ -56,6 +56,7 @@ class Work(NamedTuple):
     manifest: Manifest
     manifest_hash: bytes
     task: Task
+    brief: Brief
     model: Model | None
     """None in the statistics round."""
     residual: bytes

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from edge_client.events import Action, Model, Subscribe, Unsubscribe
 from fedloom.link.backoff import full_jitter_s
 from fedloom.wire.chunks import Download
-from fedloom.wire.messages import Manifest, ModelRef
+from fedloom.wire.messages import Brief, ModelRef
 from fedloom.wire.model_blob import open_model
 from fedloom.wire.topics import Topics
 
@@ -62,16 +62,16 @@ class Fetch:
         """Ask again if nothing has come for a while."""
         return self._ask(now_s) if self.again_at_s is not None and now_s >= self.again_at_s else []
 
-    def open(self, manifest: Manifest, key: bytes) -> Model:
+    def open(self, brief: Brief, key: bytes) -> Model:
         """The complete model in the clear.
 
         Raises:
-            Refused: it is not what the manifest says, or the key does not fit.
+            Refused: it is not what manifest and brief say, or the key does not fit.
         """
         assert self._ref is not None  # noqa: S101 - for the type checker: complete models have one
         assert self._download is not None  # noqa: S101
-        size, inputs = manifest.spec.layout().size, manifest.spec.inputs
-        standardised = inputs if manifest.data.standardise else None
+        size, inputs = brief.spec.layout().size, brief.spec.inputs
+        standardised = inputs if brief.data.standardise else None
         weights, standardiser = open_model(self._download.assemble(), self._ref, key, size, standardised)
         return Model(self._ref.plain_hash, weights, standardiser)
 

@@ -42,8 +42,9 @@ from edge_client.state import DeviceState, OutboxEntry
 from edge_client.writer import Writer
 from fedloom.errors import Reason, Refused
 from fedloom.trust.device_keys import DeviceKeys
+from fedloom.wire.brief import open_brief
 from fedloom.wire.envelope import Header
-from fedloom.wire.messages import Phase, Receipt, Update, Verdict
+from fedloom.wire.messages import Brief, Phase, Receipt, Update, Verdict
 from fedloom.wire.topics import Topics
 
 MAX_REASON = 300
@@ -58,10 +59,11 @@ class Bounds(NamedTuple):
 
 
 class Round(NamedTuple):
-    """The current manifest, and this device's invitation to it."""
+    """The current manifest, this device's invitation to it, and what is to be done."""
 
     manifest: BelievedManifest
     task: BelievedTask
+    brief: Brief
 
 
 class Session:
@@ -168,8 +170,8 @@ class Session:
         self._manifest, self._work, self._task = manifest, None, None
         if self._early is not None and self._early.header.manifest == manifest.hash:
             self._task, self._early = self._early, None
-        where = (body.version, body.job_name, body.phase.value, body.round, body.attempt)
-        self._log(logging.INFO, "manifest.accepted version=%d job=%s phase=%s round=%d attempt=%d", *where)
+        where = (body.version, body.job.hex(), body.phase.value, body.round, body.attempt)
+        self._log(logging.INFO, "manifest.accepted version=%d run=%s phase=%s round=%d attempt=%d", *where)
         if body.phase is Phase.DONE and (self._is_answered or body.model is None):
             self._do(Finished())
         self._advance()
@@ -209,11 +211,11 @@ class Session:
 
     def _on_chunk(self, model: bytes, number: int, payload: bytes) -> None:
         is_complete = self._fetch.accept(model, number, payload, self._now_s)
-        if not is_complete or self._manifest is None or self._task is None:
+        round_ = self._round()
+        if not is_complete or round_ is None:
             return
-        round_ = Round(self._manifest, self._task)
         try:
-            self._model = self._fetch.open(round_.manifest.body, round_.task.body.model_key)
+            self._model = self._fetch.open(round_.brief, round_.task.body.model_key)
         except Refused as refused:
             self._do(*self._fetch.cancel())
             self._decline(round_, f"the model cannot be opened: {refused}")
@@ -227,15 +229,12 @@ class Session:
 
     def _advance(self) -> None:
         """Do the next thing that manifest and task allow."""
-        if self._manifest is None or self._task is None:
-            return
         if self._work is not None or self._is_answered or self._delivery.entry is not None:
             return
-        round_, body = Round(self._manifest, self._task), self._manifest.body
-        header = self._task.header
-        if (header.job, *_place(header)) != (body.job, body.round, body.attempt):
-            self._task = None
-            raise Refused(Reason.WRONG_ROUND, "the task's round is not its manifest's")
+        round_ = self._round()
+        if round_ is None:
+            return
+        body = round_.manifest.body
         if body.model is None:
             if body.phase is not Phase.DONE:
                 self._begin(round_)
@@ -247,6 +246,21 @@ class Session:
         else:
             self._model = None  # two would be held otherwise
             self._do(*self._fetch.begin(body.model, self._now_s))
+
+    def _round(self) -> Round | None:
+        """What this device is invited to, once manifest and task are here.
+
+        Raises:
+            Refused: they do not belong together; the task is forgotten.
+        """
+        if self._manifest is None or self._task is None:
+            return None
+        body, task, self._task = self._manifest.body, self._task, None
+        if (task.header.job, *_place(task.header)) != (body.job, body.round, body.attempt):
+            raise Refused(Reason.WRONG_ROUND, "the task's round is not its manifest's")
+        brief = open_brief(body.brief, task.body.brief_key)
+        self._task = task
+        return Round(self._manifest, task, brief)
 
     def _begin(self, round_: Round) -> None:
         """Manifest, task and model are here."""
@@ -263,7 +277,7 @@ class Session:
         body = round_.manifest.body
         residual = self._state.residual if self._state.residual_job == body.job else b""
         model = self._model if body.model is not None else None
-        return Work(body, round_.manifest.hash, round_.task.body, model, residual)
+        return Work(body, round_.manifest.hash, round_.task.body, round_.brief, model, residual)
 
     def _decline(self, round_: Round, reason: str) -> None:
         if round_.manifest.body.phase is Phase.DONE:

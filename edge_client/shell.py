@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from edge_client import events, logs
 from edge_client.config import EdgeConfig
 from edge_client.effects import Effects
-from edge_client.notify import Notifier
 from edge_client.outbox import StateDirectory
 from edge_client.session import Bounds, Session
 from edge_client.state import DeviceState
 from fedloom.errors import ConfigError, LinkError, StoreError
 from fedloom.link import base
+from fedloom.notify import Notifier
 from fedloom.trust.device_keys import DeviceKeys, load_device_keys
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Daemon:
                     self._effects.carry_out(action)
 
     def _train(self, work: events.Work) -> None:
-        where = (work.manifest.job_name, work.manifest.phase.value, work.manifest.round)
+        where = (work.brief.job_name, work.manifest.phase.value, work.manifest.round)
         self._notifier.say("STATUS=working on job {} ({} {})".format(*where))
         log.info("work.begun job=%s phase=%s round=%d", *where)
         began_s = self._clock()

@@ -21,7 +21,7 @@ from fedloom.learning.metrics import Metrics
 from fedloom.learning.standardise import Moments, Standardiser
 from fedloom.learning.trainer import Trainer
 from fedloom.wire.encoding import CODES, decode, encode
-from fedloom.wire.messages import Manifest, Phase, Update
+from fedloom.wire.messages import Brief, Phase, Update
 
 log = logging.getLogger("fedloom.edge")
 
@@ -63,7 +63,7 @@ class Training:
     def _run(self, work: Work, should_stop: Callable[[], bool]) -> Answer | None:
         manifest = work.manifest
         prepared = self._data(work)
-        check_width(self._source, prepared, manifest.spec.inputs)
+        check_width(self._source, prepared, work.brief.spec.inputs)
         if manifest.phase is Phase.STATISTICS:
             moments = Moments.of(prepared.train.x)
             vector = moments.to_vector().astype("<f8").tobytes()
@@ -78,9 +78,9 @@ class Training:
         return self._train(work, prepared, metrics, should_stop)
 
     def _train(self, work: Work, prepared: Prepared, metrics: bytes, should_stop: Callable[[], bool]) -> Answer | None:
-        manifest, model = work.manifest, work.model
+        brief, model = work.brief, work.model
         assert model is not None  # noqa: S101 - for the type checker: the session gives none only to statistics rounds
-        fit = self._trainer_for(manifest).fit(model.weights, prepared.train, self._rng(manifest), should_stop)
+        fit = self._trainer_for(brief).fit(model.weights, prepared.train, self._rng(work), should_stop)
         if fit.stopped == "asked":
             return None
         if fit.stopped == "diverged":
@@ -89,11 +89,11 @@ class Training:
         delta -= model.weights
         vector, residual = self._encode(work, delta)
         update = Update(fit.samples, fit.steps, fit.loss_sum, vector, metrics, "")
-        return Answer(update, CODES[manifest.encoding], residual)
+        return Answer(update, CODES[brief.encoding], residual)
 
     def _encode(self, work: Work, delta: Vector) -> tuple[bytes, bytes | None]:
         """The update's bytes, and what they have lost: that is added to the next update (error feedback)."""
-        encoding = work.manifest.encoding
+        encoding = work.brief.encoding
         if encoding == "float32":
             return encode(delta, encoding), None
         if work.residual:
@@ -104,33 +104,33 @@ class Training:
         delta -= sent
         return vector, delta.astype("<f4", copy=False).tobytes()
 
-    def _trainer_for(self, manifest: Manifest) -> Trainer:
-        if self._trainer is None or (self._trainer.spec, self._trainer.plan) != (manifest.spec, manifest.plan):
+    def _trainer_for(self, brief: Brief) -> Trainer:
+        if self._trainer is None or (self._trainer.spec, self._trainer.plan) != (brief.spec, brief.plan):
             self._trainer = None  # its buffers go before the new ones come
-            self._trainer = Trainer(manifest.spec, manifest.plan)
+            self._trainer = Trainer(brief.spec, brief.plan)
         return self._trainer
 
-    def _rng(self, manifest: Manifest) -> np.random.Generator:
+    def _rng(self, work: Work) -> np.random.Generator:
         """The same for each attempt of a round, so that a run can be repeated."""
-        seed = f"{manifest.seed}/{self._device.hex()}/{manifest.round}".encode()
+        seed = f"{work.brief.seed}/{self._device.hex()}/{work.manifest.round}".encode()
         return np.random.default_rng(int.from_bytes(sha256(b"fedloom/1/rng" + seed).digest(), "big"))
 
     def _data(self, work: Work) -> Prepared:
         """The job's data, standardised as the model wants it."""
-        manifest = work.manifest
+        brief = work.brief
         standardiser = work.model.standardiser if work.model else None
         wanted = (
             b""
             if standardiser is None
             else sha256(standardiser.shift.tobytes() + standardiser.scale.tobytes()).digest()
         )
-        key = (manifest.job, manifest.data, manifest.plan.loss, manifest.seed)
+        key = (work.manifest.job, brief.data, brief.plan.loss, brief.seed)
         loaded = self._loaded
         if loaded is None or loaded.key != key or loaded.standardised not in (b"", wanted):
             self._loaded = None  # the old data goes before the new comes
-            loaded = _Loaded(key, prepare(self._source, manifest.data, manifest.plan.loss, manifest.seed), b"")
+            loaded = _Loaded(key, prepare(self._source, brief.data, brief.plan.loss, brief.seed), b"")
         if standardiser is not None and loaded.standardised != wanted:
-            check_width(self._source, loaded.prepared, manifest.spec.inputs)
+            check_width(self._source, loaded.prepared, brief.spec.inputs)
             self._loaded = None  # half standardised, should anything fail
             for part in loaded.prepared:
                 _standardise(part.x, standardiser)
@@ -151,13 +151,13 @@ def _standardise(x: Vector, standardiser: Standardiser) -> None:
 
 def _metrics(work: Work, prepared: Prepared) -> bytes:
     """Metric sums of the manifest's model on the hold-out; empty if there is none."""
-    manifest, model = work.manifest, work.model
+    brief, model = work.brief, work.model
     assert model is not None  # noqa: S101 - for the type checker: the session gives none only to statistics rounds
     if not prepared.holdout.samples:
         return b""
     with np.errstate(over="ignore", invalid="ignore"):
         metrics: Metrics = evaluate(
-            manifest.spec, manifest.plan.loss, model.weights, prepared.holdout, manifest.plan.huber_delta
+            brief.spec, brief.plan.loss, model.weights, prepared.holdout, brief.plan.huber_delta
         )
     vector = metrics.to_vector()
     if not np.isfinite(vector).all():

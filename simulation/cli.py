@@ -33,7 +33,7 @@ WhichBroker = Annotated[BrokerKind, typer.Option(help="auto: Mosquitto where it 
 @app.command()
 def simulate(
     job_path: Annotated[Path, typer.Argument(metavar="JOB", help="The job file.")],
-    processes: Annotated[int, typer.Option(min=1, help="How many devices; default: one for each data file.")] = 0,
+    processes: Annotated[int, typer.Option(min=0, help="How many devices; 0: one for each data file.")] = 0,
     data: Annotated[Path | None, typer.Option(help="Folder with a file a device; default: data beside JOB.")] = None,
     out: Out = None,
     broker: WhichBroker = "auto",

@@ -6,10 +6,10 @@ import msgspec
 
 from fedloom.errors import ConfigError
 from fedloom.job import StrategyChoice
-from strategies.base import ClientUpdate, Fused, FusionError, State, Strategy, Updates
+from strategies.base import ClientUpdate, Fused, FusionError, State, Strategy, Updates, UpdatesInMemory
 from strategies.fedavg import FedAvg
 
-__all__ = ["ClientUpdate", "Fused", "FusionError", "State", "Strategy", "Updates", "create"]
+__all__ = ["ClientUpdate", "Fused", "FusionError", "State", "Strategy", "Updates", "UpdatesInMemory", "create"]
 
 _BY_NAME: dict[str, type[FedAvg]] = {"fedavg": FedAvg}
 

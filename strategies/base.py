@@ -1,6 +1,6 @@
 """What every fusion rule is: a plan for the devices, and a pure function from updates to new weights."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -30,6 +30,28 @@ class Updates(Protocol):
     def __iter__(self) -> Iterator[ClientUpdate]: ...
 
     def __len__(self) -> int: ...
+
+    @property
+    def samples(self) -> Sequence[int]:
+        """Of each update, in order; known without decoding one."""
+        ...
+
+
+class UpdatesInMemory:
+    """`Updates` of a simulation or a test; sorted here, so that their order does not matter."""
+
+    def __init__(self, updates: Iterable[ClientUpdate]) -> None:
+        self._updates = sorted(updates, key=lambda update: update.client)
+
+    def __iter__(self) -> Iterator[ClientUpdate]:
+        return iter(self._updates)
+
+    def __len__(self) -> int:
+        return len(self._updates)
+
+    @property
+    def samples(self) -> Sequence[int]:
+        return [update.samples for update in self._updates]
 
 
 class State(msgspec.Struct, frozen=True):
@@ -65,13 +87,13 @@ class Strategy(Protocol):
         ...
 
 
-def total_samples(updates: Iterable[ClientUpdate]) -> int:
+def total_samples(updates: Updates) -> int:
     """Σ samples.
 
     Raises:
         FusionError: it is zero.
     """
-    total = sum(update.samples for update in updates)
+    total = sum(updates.samples)
     if total == 0:
         raise FusionError("no update carries a sample")
     return total

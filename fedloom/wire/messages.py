@@ -61,7 +61,6 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     previous: Hash
     """SHA-256 of the manifest before; zeros for the first."""
     job: Id
-    job_name: Text
     round: Count
     attempt: Count
     phase: Phase
@@ -70,13 +69,21 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     round_key: bytes
     """The HPKE public key that updates of this round are sealed to; empty when DONE."""
     deadline_s: float
+    brief: bytes
+    """The sealed `Brief`, see fedloom.wire.brief."""
+    model: ModelRef | None
+    """None in the statistics round."""
+
+
+class Brief(msgspec.Struct, frozen=True, array_like=True):
+    """What the devices do in a round, for the invited ones alone: names of classes and features can be telling."""
+
+    job_name: Text
     spec: ModelSpec
     data: Data
     plan: TrainPlan
     encoding: Encoding
     seed: Count
-    model: ModelRef | None
-    """None in the statistics round."""
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
@@ -84,8 +91,10 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
 
     train: bool
     evaluate: bool
+    brief_key: Key
+    """The AES-256 key of the manifest's brief, used for that one message."""
     model_key: Annotated[bytes, msgspec.Meta(max_length=32)]
-    """The AES-256 key of the manifest's model, used for that one message; empty in the statistics round."""
+    """The AES-256 key of the manifest's model, likewise; empty in the statistics round."""
 
 
 class Update(msgspec.Struct, frozen=True, array_like=True):

@@ -1,30 +1,26 @@
 """The model as it is broadcast: sealed once for everybody with a key of its own, cut into content-addressed chunks.
 
     plain = p weights, then (where the job standardises) d shifts and d scales, all float32 little-endian
-    cipher = AES-256-GCM(key, nonce = 0, plain, associated data = "fedloom/1/model")
+    cipher = seal_once(plain, key, "fedloom/1/model"), see fedloom.wire.once
 
-A key is drawn for each model and used for this one message, so the constant nonce never repeats under it. It reaches
-each invited device in its task; a device that was revoked gets none for the next model.
+The key reaches each invited device in its task; a device that was revoked gets none for the next model.
 """
 
 from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fedloom.errors import Reason, Refused
 from fedloom.learning.layout import Vector
 from fedloom.learning.standardise import Standardiser
 from fedloom.wire.chunks import chunk_hashes
 from fedloom.wire.messages import ModelRef
+from fedloom.wire.once import open_once, seal_once
 
-MODEL_KEY_BYTES = 32
 CHUNK_BYTES = 96 * 1024
 """Leaves room in AWS IoT Core's 128 KB for topic and packet header."""
-_NONCE = bytes(12)
-_ASSOCIATED = b"fedloom/1/model"
+_DOMAIN = b"fedloom/1/model"
 
 
 class SealedModel(NamedTuple):
@@ -47,7 +43,7 @@ def plain_model(weights: Vector, standardiser: Standardiser | None) -> bytes:
 
 def seal_model(plain: bytes, version: int, key: bytes) -> SealedModel:
     """Seal `plain` under a `key` that is used for nothing else."""
-    cipher = AESGCM(key).encrypt(_NONCE, plain, _ASSOCIATED)
+    cipher = seal_once(plain, key, _DOMAIN)
     hashes = tuple(chunk_hashes(cipher, CHUNK_BYTES))
     ref = ModelRef(version, sha256(plain).digest(), sha256(cipher).digest(), len(cipher), CHUNK_BYTES, hashes)
     return SealedModel(ref, cipher)
@@ -61,10 +57,7 @@ def open_model(
     Raises:
         Refused: CANNOT_OPEN, HASH_MISMATCH, WRONG_LENGTH or NON_FINITE.
     """
-    try:
-        plain = AESGCM(key).decrypt(_NONCE, cipher, _ASSOCIATED)
-    except (InvalidTag, ValueError):
-        raise Refused(Reason.CANNOT_OPEN) from None
+    plain = open_once(cipher, key, _DOMAIN)
     if sha256(plain).digest() != ref.plain_hash:
         raise Refused(Reason.HASH_MISMATCH)
     if len(plain) != 4 * (weights + 2 * (inputs or 0)):

@@ -20,8 +20,9 @@ from fedloom.link.config import MqttConfig
 from fedloom.trust.device_keys import DeviceKeys, load_device_keys
 from fedloom.trust.seal import Recipient
 from fedloom.wire import encoding, envelope
+from fedloom.wire.brief import open_brief
 from fedloom.wire.envelope import Header, Type, write_clear, write_sealed
-from fedloom.wire.messages import Manifest, Phase, Presence, Receipt, Task, Update, Verdict
+from fedloom.wire.messages import Brief, Manifest, Phase, Presence, Receipt, Task, Update, Verdict
 from fedloom.wire.topics import Topics
 
 JOB = """
@@ -109,6 +110,13 @@ class FakeDevice:
         """The task for the current manifest."""
         return next((task for header, task in reversed(self.tasks) if header.manifest == self.manifest_hash), None)
 
+    def brief(self) -> Brief:
+        """What the current task asks for."""
+        task = self.task()
+        assert task is not None
+        assert self.manifest is not None
+        return open_brief(self.manifest.brief, task.brief_key)
+
     def presence(self, state: str = "ready", sequence: int | None = None) -> bytes:
         self._sequence = self._sequence + 1 if sequence is None else sequence
         header = Header(Type.PRESENCE, self.keys.root.federation, self.id, bytes(16), sequence=self._sequence)
@@ -119,13 +127,13 @@ class FakeDevice:
         manifest = self.manifest
         assert manifest is not None
         update = update or self.default_update(manifest)
-        is_training = manifest.phase is Phase.TRAIN and not update.declined
+        is_training = manifest.phase is Phase.TRAIN and not update.declined and self.task() is not None
         changes = {
             "job": manifest.job,
             "round": manifest.round,
             "attempt": manifest.attempt,
             "manifest": self.manifest_hash,
-            "encoding": encoding.CODES[manifest.encoding] if is_training else 0,
+            "encoding": encoding.CODES[self.brief().encoding] if is_training else 0,
         } | header
         made = Header(Type.UPDATE, self.keys.root.federation, self.id, bytes(16))._replace(**changes)
         recipient = Recipient(manifest.suite, manifest.round_key)
@@ -137,15 +145,15 @@ class FakeDevice:
         if task and task.evaluate:  # [samples, Σ loss, Σe², Σ|e|, Σy, Σy²]
             metrics = np.array([2.0, 2.0 / manifest.round, 4.0, 2.0, 3.0, 5.0], "<f8").tobytes()
         if manifest.phase is Phase.STATISTICS:
-            d = manifest.spec.inputs
+            d = self.brief().spec.inputs
             x = np.arange(2 * d, dtype=np.float64).reshape(2, d) + self.number
             moments = np.concatenate([[2.0], x.sum(0), (x * x).sum(0)])
             return Update(2, 0, 0.0, moments.astype("<f8").tobytes(), b"", "")
         if manifest.phase is Phase.EVALUATE:
             return Update(0, 0, 0.0, b"", metrics, "")
-        vector = np.zeros(manifest.spec.layout().size, np.float32)
+        vector = np.zeros(self.brief().spec.layout().size, np.float32)
         vector[self.number % vector.size] = 1.0
-        return Update(1, 1, 0.5, encoding.encode(vector, manifest.encoding), metrics, "")
+        return Update(1, 1, 0.5, encoding.encode(vector, self.brief().encoding), metrics, "")
 
 
 class Rig:

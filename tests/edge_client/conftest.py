@@ -21,14 +21,23 @@ from fedloom.trust.device_keys import DeviceKeys, load_device_keys, write_device
 from fedloom.trust.documents import AggregatorKey, Credential, Root, sign_credential, sign_root
 from fedloom.trust.seal import Recipient, SealKey, SealSuite
 from fedloom.trust.signing import SigningKey, VerifyingKey
+from fedloom.wire.brief import seal_brief
 from fedloom.wire.envelope import Envelope, Header, Type, parse, write_clear, write_sealed
-from fedloom.wire.messages import Manifest, Phase, Receipt, Task, Update, Verdict
+from fedloom.wire.messages import Brief, Manifest, Phase, Receipt, Task, Update, Verdict
 from fedloom.wire.model_blob import SealedModel, plain_model, seal_model
 from fedloom.wire.topics import Topics
 
 SUITE = SealSuite.X25519
 MAX = 2**20
 SPEC = ModelSpec(inputs=2, outputs=2)
+BRIEF = Brief(
+    job_name="toy",
+    spec=SPEC,
+    data=Data(features=("ax", "ay"), target="move", classes=("a", "b"), groups=("recording",)),
+    plan=TrainPlan(loss="cross_entropy", learning_rate=0.1, batch_size=8),
+    encoding="float32",
+    seed=7,
+)
 
 
 class FakeAggregator:
@@ -43,7 +52,7 @@ class FakeAggregator:
             SealKey.generate(SUITE),
         )
         self.round_key = SealKey.generate(SUITE)
-        self.model_key = b"k" * 32
+        self.model_key, self.brief_key = b"k" * 32, b"b" * 32
         self.topics = Topics(self.federation)
         self.head, self.version, self.messages = bytes(32), 0, 0
 
@@ -65,11 +74,11 @@ class FakeAggregator:
 
     def manifest(self, phase: Phase = Phase.TRAIN, model: SealedModel | None = None, **changes: Any) -> bytes:
         """The next manifest of the chain, unless `changes` break it."""
+        brief = {name: changes.pop(name) for name in BRIEF.__struct_fields__ if name in changes}
         body = Manifest(
             version=self.version + 1,
             previous=self.head,
             job=self.job,
-            job_name="toy",
             round=self.version + 1,
             attempt=1,
             phase=phase,
@@ -77,11 +86,7 @@ class FakeAggregator:
             suite=SUITE,
             round_key=b"" if phase is Phase.DONE else self.round_key.public,
             deadline_s=60.0,
-            spec=SPEC,
-            data=Data(features=("ax", "ay"), target="move", classes=("a", "b"), groups=("recording",)),
-            plan=TrainPlan(loss="cross_entropy", learning_rate=0.1, batch_size=8),
-            encoding="float32",
-            seed=7,
+            brief=seal_brief(msgspec.structs.replace(BRIEF, **brief), self.brief_key),
             model=model.ref if model else None,
         )
         body = msgspec.structs.replace(body, **changes)
@@ -93,7 +98,7 @@ class FakeAggregator:
     def task(self, manifest: bytes, train: bool = True, evaluate: bool = True) -> bytes:
         envelope = parse(manifest, len(manifest))
         header = self._header(Type.TASK, envelope.header.round, envelope.header.attempt, envelope.digest)
-        return self._seal(header, Task(train, evaluate, self.model_key))
+        return self._seal(header, Task(train, evaluate, self.brief_key, self.model_key))
 
     def receipt(self, update: bytes, verdict: Verdict = Verdict.ACCEPTED, reason: str = "") -> bytes:
         envelope = parse(update, len(update))

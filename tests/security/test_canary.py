@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from aggregator.keys import load as load_aggregator_keys
+from fedloom import msgpack
 from fedloom.learning.model_file import load
 from fedloom.wire.envelope import MAGIC
+from fedloom.wire.messages import Update
 from simulation.history import History, record
 
 LABELS = ("canary-healthy", "canary-arrhythmia")
@@ -42,8 +44,18 @@ def write_data(path, seed):
 
 
 def pieces(secret, size=12):
-    """Stretches of a secret, each long enough not to occur by chance."""
-    return [secret[start : start + size] for start in range(0, len(secret) - size + 1, size)]
+    """Stretches of a secret, each long and varied enough not to occur by chance."""
+    stretches = [secret[start : start + size] for start in range(0, len(secret) - size + 1, size)]
+    return [stretch for stretch in stretches if len(set(stretch)) >= 6]
+
+
+def updates_in(segment):
+    """The plain updates that the aggregator has on its disk: see aggregator/spool.py."""
+    data = segment.read_bytes()[4:]
+    while data:
+        length = int.from_bytes(data[:4], "big")
+        yield msgpack.decode(data[8 + 17 : 8 + length], Update)
+        data = data[8 + length :]
 
 
 def found(secrets, streams):
@@ -67,20 +79,21 @@ def test_nothing_that_matters_crosses_the_broker_in_clear(tapped_fleet, tmp_path
 
     state = tmp_path / "fleet" / "aggregator"
     model = load(Path(history.model_path))
-    updates = [path.read_bytes() for path in (state / "spool").rglob("*") if path.is_file()]
-    assert len(updates) >= 3
+    updates = [update for segment in (state / "spool").rglob("*.spool") for update in updates_in(segment)]
+    assert len(updates) >= 6
     keys = load_aggregator_keys(state)
     secrets = [
         ("weights", model.weights.tobytes()),
         ("input layer", model.standardiser.shift.tobytes() + model.standardiser.scale.tobytes()),
         ("aggregator key", keys.signing.private),
         ("registrar key", keys.registrar.private),
-        *(("update", update) for update in updates),
+        *(("update", update.vector) for update in updates),
+        *(("metrics", update.metrics) for update in updates),
         *(("samples", each.tobytes()) for each in samples),
         *((path.name, path.read_bytes()) for path in (tmp_path / "fleet").rglob("*.key")),
         *(("name", name.encode()) for name in (*LABELS, *FEATURES, "canary-diagnosis", "canary-job")),
     ]
-    assert len(secrets) >= 20
+    assert sum(len(pieces(secret)) for _, secret in secrets) > 100
     assert found(secrets, streams) == []
     assert found([("positive control", b"canary-fedloom")], [b"xx" + b"canary-fedloom"]) != []
 

@@ -9,7 +9,7 @@ import strategies
 from fedloom.errors import ConfigError
 from fedloom.job import StrategyChoice
 from fedloom.learning.plan import TrainPlan
-from strategies import ClientUpdate, FusionError, create
+from strategies import ClientUpdate, FusionError, UpdatesInMemory, create
 from strategies.base import State
 
 ALL = sorted(strategies._BY_NAME)
@@ -21,7 +21,7 @@ def strategy(request):
     return create(StrategyChoice(request.param), "job.toml")
 
 
-class Reused(list):
+class Reused(UpdatesInMemory):
     """Hands out one buffer for all deltas, as the spool does."""
 
     def __iter__(self):
@@ -40,9 +40,7 @@ def updates(seed, count, size=17):
 
 
 def fuse(strategy, weights, given):
-    return strategy.fuse(
-        weights, Reused(sorted(given, key=lambda each: each.client)), strategy.initial_state(weights.size)
-    )
+    return strategy.fuse(weights, Reused(given), strategy.initial_state(weights.size))
 
 
 @settings(max_examples=25, deadline=None)

@@ -3,12 +3,14 @@
 import numpy as np
 
 from fedloom.job import StrategyChoice
-from strategies import ClientUpdate, create
+from strategies import ClientUpdate, UpdatesInMemory, create
 
 
 def fuse(weights, given, **options):
     strategy = create(StrategyChoice("fedavg", options), "job.toml")
-    return strategy.fuse(np.array(weights, np.float32), given, strategy.initial_state(len(weights))).weights
+    return strategy.fuse(
+        np.array(weights, np.float32), UpdatesInMemory(given), strategy.initial_state(len(weights))
+    ).weights
 
 
 UPDATES = [

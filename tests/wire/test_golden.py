@@ -1,5 +1,7 @@
 """Golden bytes: what is written today must be read for ever, and must not change unnoticed."""
 
+from hashlib import sha256
+
 import numpy as np
 import pytest
 
@@ -10,18 +12,22 @@ from fedloom.learning.spec import ModelSpec
 from fedloom.learning.standardise import Standardiser
 from fedloom.trust.seal import SealSuite
 from fedloom.trust.signing import SigningKey, VerifyingKey
+from fedloom.wire.brief import open_brief, seal_brief
 from fedloom.wire.envelope import Header, Type, parse, write_clear
-from fedloom.wire.messages import Closed, Manifest, ModelRef, Phase, Presence, Receipt, Task, Update, Verdict
+from fedloom.wire.messages import Brief, Closed, Manifest, ModelRef, Phase, Presence, Receipt, Task, Update, Verdict
 from fedloom.wire.model_blob import open_model, plain_model, seal_model
 
 SIGNER = SigningKey(bytes(range(32)))
 
+BRIEF = Brief("line", ModelSpec(1, 1), Data(("x",), "y"), TrainPlan("mse"), "int8", 7)
+
 BODIES = {
     "task": (
-        Task(train=True, evaluate=False, model_key=b"K" * 32),
-        "93"  # an array of three
+        Task(train=True, evaluate=False, brief_key=b"B" * 32, model_key=b"K" * 32),
+        "94"  # an array of four
         "c3"  # train: true
         "c2"  # evaluate: false
+        "c420" + "42" * 32 +  # brief_key: 32 bytes
         "c420" + "4b" * 32,  # model_key: 32 bytes
     ),
     "update": (
@@ -45,21 +51,30 @@ BODIES = {
     ),
     "manifest": (
         Manifest(
-            3, b"P" * 32, b"J" * 16, "line", 2, 1, Phase.TRAIN, Closed(1, 1, "done"), SealSuite.X25519, b"R" * 32,
-            60.0, ModelSpec(1, 1), Data(("x",), "y"), TrainPlan("mse"), "int8", 7,
-            ModelRef(1, b"p" * 32, b"c" * 32, 24, 98304, (b"c" * 32,)),
+            3, b"P" * 32, b"J" * 16, 2, 1, Phase.TRAIN, Closed(1, 1, "done"), SealSuite.X25519, b"R" * 32, 60.0,
+            b"sealed", ModelRef(1, b"p" * 32, b"c" * 32, 24, 98304, (b"c" * 32,)),
         ),
-        "dc0011"  # an array of 17
+        "9c"  # an array of 12
         "03"  # version: 3
         "c420" + "50" * 32 +  # previous: the hash of manifest 2
         "c410" + "4a" * 16 +  # job
-        "a4" + b"line".hex() +  # job_name
         "0201"  # round 2, attempt 1
         "a5" + b"train".hex() +  # phase
         "930101a4" + b"done".hex() +  # closes: round 1, attempt 1, done
         "01"  # suite: X25519
         "c420" + "52" * 32 +  # round_key
         "cb404e000000000000"  # deadline_s: 60.0
+        "c406" + b"sealed".hex() +  # brief
+        "96"  # model: an array of six
+        "01"  # version
+        "c420" + "70" * 32 + "c420" + "63" * 32 +  # plain hash, cipher hash
+        "18ce00018000"  # cipher_bytes: 24, chunk_bytes: 98,304
+        "91c420" + "63" * 32,  # chunk_hashes: one
+    ),
+    "brief": (
+        BRIEF,
+        "96"  # an array of six
+        "a4" + b"line".hex() +  # job_name
         # spec: a map, so that a field that comes later has its default in what was written before
         "85a6696e7075747301a76f75747075747301a668696464656e90aa61637469766174696f6ea472656c75a764726f706f7574"
         "cb0000000000000000"
@@ -75,12 +90,7 @@ BODIES = {
         "a87363686564756c65a8636f6e7374616e74aa737465705f657665727900ab737465705f666163746f72cb3fe0000000000000"
         "a9746f6c6572616e6365cb0000000000000000a870617469656e636501ab68756265725f64656c7461cb3ff0000000000000"
         "ad636c6173735f7765696768747390"
-        "a4" + b"int8".hex() + "07"  # encoding, seed
-        "96"  # model: an array of six
-        "01"  # version
-        "c420" + "70" * 32 + "c420" + "63" * 32 +  # plain hash, cipher hash
-        "18ce00018000"  # cipher_bytes: 24, chunk_bytes: 98,304
-        "91c420" + "63" * 32,  # chunk_hashes: one
+        "a4" + b"int8".hex() + "07",  # encoding, seed
     ),
 }  # fmt: skip
 
@@ -123,3 +133,9 @@ def test_model():
     assert opened.tolist() == [1, -2]
     assert read is not None
     assert (read.shift.tolist(), read.scale.tolist()) == ([0.5], [4.0])
+
+
+def test_brief():
+    cipher = seal_brief(BRIEF, b"B" * 32)
+    assert sha256(cipher).hexdigest() == "48dbe1401401fb54625a6ed79c78e52994a0f27ef8a051ff9159a6585223b6d1"
+    assert open_brief(cipher, b"B" * 32) == BRIEF

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_client.notify import Notifier
+from fedloom.notify import Notifier
 
 
 @pytest.fixture
