@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from fedloom import config
-from fedloom.link.config import MqttConfig
+from fedloom.link.config import MqttConfig, resolve
 
 ENVIRONMENT_PREFIX = "FEDLOOM_AGGREGATOR"
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
@@ -68,13 +68,5 @@ def load_config(path: Path) -> Loaded:
     """
     read = config.load(path, AggregatorConfig, prefix=ENVIRONMENT_PREFIX)
     base = path.absolute().parent
-    replace = msgspec.structs.replace
-    tls = read.broker.tls
-    if tls is not None:
-        tls = replace(tls, ca=_below(base, tls.ca), cert=_below(base, tls.cert), key=_below(base, tls.key))
-    broker = replace(read.broker, password_file=_below(base, read.broker.password_file), tls=tls)
-    return Loaded(replace(read, broker=broker), base / read.state, base / read.job)
-
-
-def _below(base: Path, path: str) -> str:
-    return str(base / path) if path else ""
+    read = msgspec.structs.replace(read, broker=resolve(read.broker, base))
+    return Loaded(read, base / read.state, base / read.job)

@@ -10,7 +10,7 @@ import msgspec
 
 from edge_client.data.config import SourceConfig
 from fedloom import config
-from fedloom.link.config import MqttConfig
+from fedloom.link.config import MqttConfig, resolve
 
 ENVIRONMENT_PREFIX = "FEDLOOM_EDGE"
 Level = Literal["debug", "info", "warning", "error"]
@@ -55,13 +55,6 @@ def load_config(path: Path) -> EdgeConfig:
     read = config.load(path, EdgeConfig, prefix=ENVIRONMENT_PREFIX)
     base = path.absolute().parent
     replace = msgspec.structs.replace
-    broker, tls = read.broker, read.broker.tls
-    if tls is not None:
-        tls = replace(tls, ca=_below(base, tls.ca), cert=_below(base, tls.cert), key=_below(base, tls.key))
-    broker = replace(broker, password_file=_below(base, broker.password_file), tls=tls)
-    data = replace(read.data, path=_below(base, read.data.path))
-    return replace(read, broker=broker, data=data, state=_below(base, read.state), keys=_below(base, read.keys))
-
-
-def _below(base: Path, path: str) -> str:
-    return str(base / path) if path else ""
+    data = replace(read.data, path=str(base / read.data.path))
+    state, keys = str(base / read.state), str(base / read.keys)
+    return replace(read, broker=resolve(read.broker, base), data=data, state=state, keys=keys)

@@ -46,6 +46,18 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Received messages that we have not acknowledged, at most (MQTT 5; else the broker's choice)."""
 
 
+def resolve(config: MqttConfig, base: Path) -> MqttConfig:
+    """The same, with paths that are relative to `base` made absolute."""
+
+    def below(path: str) -> str:
+        return str(base / path) if path else ""
+
+    tls = config.tls
+    if tls is not None:
+        tls = msgspec.structs.replace(tls, ca=below(tls.ca), cert=below(tls.cert), key=below(tls.key))
+    return msgspec.structs.replace(config, password_file=below(config.password_file), tls=tls)
+
+
 def read_password(config: MqttConfig) -> str | None:
     """The password, or None where no file is named.
 
