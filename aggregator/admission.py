@@ -52,8 +52,7 @@ class Gate:
         self.metrics_bytes = 8 * Metrics.length(job.training.loss, job.model.outputs)
         vector_bytes = self._vector_bytes()
         self.max_plain_bytes = vector_bytes + self.metrics_bytes + _BODY_OVERHEAD_BYTES
-        overhead = envelope.HEADER_BYTES + 64 + 2048
-        self.max_bytes = min(max_update_bytes, self.max_plain_bytes + overhead)
+        self.max_bytes = min(max_update_bytes, self.max_plain_bytes + envelope.MAX_OVERHEAD_BYTES)
 
     def _vector_bytes(self) -> int:
         if self.opened.phase is Phase.TRAIN:

@@ -15,7 +15,7 @@ from fedloom.wire.envelope import Type
 from fedloom.wire.messages import MAX_PRESENCE_BYTES, Presence
 from fedloom.wire.topics import Topics
 
-MAX_ENVELOPE_BYTES = MAX_PRESENCE_BYTES + envelope.HEADER_BYTES + 64
+MAX_ENVELOPE_BYTES = MAX_PRESENCE_BYTES + envelope.MAX_OVERHEAD_BYTES
 
 
 class Device:
@@ -59,9 +59,6 @@ class Fleet:
         self.topics = Topics(root.federation)
         self.update(records)
 
-    def __len__(self) -> int:
-        return len(self._devices)
-
     def update(self, records: Iterable[DeviceRecord]) -> bool:
         """Take over what the store says now; returns whether there are devices that were not known before."""
         before = self._devices
@@ -73,11 +70,6 @@ class Fleet:
 
     def get(self, device: bytes) -> Device | None:
         return self._devices.get(device)
-
-    def name(self, device: bytes) -> str:
-        """For the operator."""
-        known = self._devices.get(device)
-        return known.name if known else device.hex()[:8]
 
     @property
     def ready(self) -> Set[bytes]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fedloom.errors import Refused, TrustError
-from fedloom.files import create_durably, make_private_directory, read_private
+from fedloom.files import create_durably, make_private_directory, read_private, refuse_shared
 from fedloom.trust.documents import AggregatorKey, Root, open_root, sign_root
 from fedloom.trust.seal import SealSuite
 from fedloom.trust.signing import SigningKey
@@ -62,7 +62,7 @@ def load(state: Path) -> AggregatorKeys:
     directory = state / "keys"
     if not directory.is_dir():
         raise TrustError(f"{directory}: there are no keys here; make them with: fedloom aggregator init")
-    make_private_directory(directory)
+    refuse_shared(directory)
     registrar_bytes, signing_bytes, document = (read_private(directory / name) for name in _NAMES[1:])
     try:
         root = open_root(document, sha256(document).digest())

@@ -47,11 +47,13 @@ def new_device(
     data: str = "data.csv",
     tls: bool = False,
     days: int = DEFAULT_DAYS,
+    device_id: bytes | None = None,
 ) -> DeviceRecord:
     """Put a device's keys into `out`/keys and its configuration into `out`/edge.toml, and remember it.
 
     `state` is the aggregator's state directory, `broker` the host and port that the device connects to, `data` the
-    path of its data.
+    path of its data. A `device_id` (16 bytes) that is not random is for local fleets: ids seed the devices' generators
+    and order the fusion, so that with the same ids a run can be repeated bit for bit.
 
     Raises:
         ConfigError: the name cannot be used or is taken.
@@ -68,7 +70,9 @@ def new_device(
                 raise TrustError(f"{part}: is there already; choose an empty directory")
         signing, seal = SigningKey.generate(), SealKey.generate(keys.root.suite)
         not_after = int(time.time()) + days * _DAY_S
-        credential = Credential(keys.root.federation, os.urandom(16), name, signing.public, seal.public, not_after)
+        credential = Credential(
+            keys.root.federation, device_id or os.urandom(16), name, signing.public, seal.public, not_after
+        )
         record = DeviceRecord(credential.device, name, sign_credential(credential, keys.registrar), revoked=False)
         out.mkdir(parents=True, exist_ok=True)
         write_device_keys(out / "keys", signing, seal, keys.root_document, record.credential)

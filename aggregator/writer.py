@@ -9,12 +9,10 @@ from fedloom import msgpack
 from fedloom.trust.documents import Root
 from fedloom.trust.signing import SigningKey
 from fedloom.wire.envelope import Header, Type, write_clear, write_sealed
-from fedloom.wire.messages import Manifest, Receipt, Task
+from fedloom.wire.messages import MAX_TEXT, Manifest, Receipt, Task
 
 Entropy = Callable[[int], bytes]
 """So many unpredictable bytes."""
-
-_MAX_REASON = 300
 
 
 class Writer:
@@ -41,7 +39,7 @@ class Writer:
 
     def receipt(self, device: Device, place: Header, answer: Answer) -> bytes:
         """The word on an update; `place` holds the job, round, attempt and manifest of the update."""
-        body = msgpack.encode(Receipt(answer.digest, answer.verdict, answer.reason[:_MAX_REASON]))
+        body = msgpack.encode(Receipt(answer.digest, answer.verdict, answer.reason[:MAX_TEXT]))
         return self._sealed(Type.RECEIPT, device, place, body)
 
     def _sealed(self, kind: Type, device: Device, place: Header, body: bytes) -> bytes:

@@ -10,12 +10,10 @@ from fedloom.trust.device_keys import DeviceKeys
 from fedloom.trust.seal import Recipient
 from fedloom.trust.signing import VerifyingKey
 from fedloom.wire.chunks import Download
-from fedloom.wire.envelope import Envelope, Header, Type, parse
+from fedloom.wire.envelope import MAX_OVERHEAD_BYTES, Envelope, Header, Type, parse
 from fedloom.wire.messages import MAX_MANIFEST_BYTES, MAX_RECEIPT_BYTES, MAX_TASK_BYTES, Manifest, Phase, Receipt, Task
 
-MAX_ENVELOPE_OVERHEAD = 4096
-"""Header, signature and sealing, generously."""
-MAX_DOWN_BYTES = max(MAX_TASK_BYTES, MAX_RECEIPT_BYTES) + MAX_ENVELOPE_OVERHEAD
+MAX_DOWN_BYTES = max(MAX_TASK_BYTES, MAX_RECEIPT_BYTES) + MAX_OVERHEAD_BYTES
 
 
 class BelievedManifest(NamedTuple):
@@ -47,7 +45,7 @@ class Judge:
         Raises:
             Refused: OLD; CONFLICT: two of one version, or one that does not follow ours; and what an envelope may be.
         """
-        envelope = self._authentic(blob, MAX_MANIFEST_BYTES + MAX_ENVELOPE_OVERHEAD, (Type.MANIFEST,))
+        envelope = self._authentic(blob, MAX_MANIFEST_BYTES + MAX_OVERHEAD_BYTES, (Type.MANIFEST,))
         body = msgpack.decode(envelope.clear(), Manifest)
         header, digest = envelope.header, envelope.digest
         if (header.job, header.round, header.attempt) != (body.job, body.round, body.attempt):

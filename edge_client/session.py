@@ -44,11 +44,8 @@ from fedloom.errors import Reason, Refused
 from fedloom.trust.device_keys import DeviceKeys
 from fedloom.wire.brief import open_brief
 from fedloom.wire.envelope import Header
-from fedloom.wire.messages import Brief, Phase, Receipt, Update, Verdict
+from fedloom.wire.messages import MAX_TEXT, Brief, Phase, Receipt, Update, Verdict
 from fedloom.wire.topics import Topics
-
-MAX_REASON = 300
-"""Characters; see `fedloom.wire.messages.Text`."""
 
 
 class Bounds(NamedTuple):
@@ -210,9 +207,10 @@ class Session:
         self._do(*self._delivery.end())
 
     def _on_chunk(self, model: bytes, number: int, payload: bytes) -> None:
-        is_complete = self._fetch.accept(model, number, payload, self._now_s)
+        if not self._fetch.accept(model, number, payload, self._now_s):
+            return
         round_ = self._round()
-        if not is_complete or round_ is None:
+        if round_ is None:
             return
         try:
             self._model = self._fetch.open(round_.brief, round_.task.body.model_key)
@@ -327,7 +325,7 @@ class Session:
 
 def declined(reason: str) -> Answer:
     """The answer of a device that cannot take part."""
-    text = reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 1]}…"
+    text = reason if len(reason) <= MAX_TEXT else f"{reason[: MAX_TEXT - 1]}…"
     return Answer(Update(0, 0, 0.0, b"", b"", text))
 
 

@@ -1,9 +1,10 @@
-"""Every error that fedloom raises on purpose.
+"""The errors that both ends share; `fedloom.link`, `strategies` and `simulation` each derive one more of their own.
 
 FedloomError
 ├── InputError          something a person wrote or supplied is wrong: exit status 2, one line with the remedy
 │   ├── ConfigError     a configuration or job file
 │   └── DataError       a data file, or what is in it
+│       └── CellError   one value in it, which must not be repeated to others
 ├── Refused             a message from the network is not believed; carries the wire's `Reason`
 ├── TrustError          keys, credentials or root documents on this host do not fit together
 ├── LinkError           the broker cannot be reached, or refuses us

@@ -116,7 +116,8 @@ def run(
     history = History()
     with LocalFleet(directory, job_path, sources, broker) as fleet:
         kind = fleet.broker.kind if fleet.broker else ""
-        console.print(f"{len(sources)} device processes, an aggregator, and {kind} as broker; logs in {directory}/")
+        text = f"{len(sources)} device processes, an aggregator, and {kind} as broker; logs in {directory}/"
+        console.print(text, highlight=False, soft_wrap=True)
         follow(record(fleet.notices(), history), job, console)
         fleet.wait()
     return history, load_model(Path(history.model_path))

@@ -6,6 +6,7 @@ Nothing is simulated but the distance: keys, sealing, MQTT, the durable outbox a
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -89,8 +90,9 @@ class LocalFleet:
         self.devices = [self._start_device(config) for config in configs]
 
     def _provision(self, state: Path, number: int, source: Path) -> Path:
-        directory = self.directory / f"device-{number:02}"
-        new_device(state, f"device-{number:02}", directory, broker=self.address(), data=str(source))
+        name = f"device-{number:02}"
+        directory, known_id = self.directory / name, number.to_bytes(16, "big")  # so that a run can be repeated
+        new_device(state, name, directory, broker=self.address(), data=str(source), device_id=known_id)
         return directory / "edge.toml"
 
     def address(self) -> tuple[str, int]:
@@ -123,6 +125,13 @@ class LocalFleet:
                 preexec_fn=die_with_parent(),
             )
         return Child(name, process, log)
+
+    def restart_device(self, index: int, how: signal.Signals) -> None:
+        """End a daemon by a signal and start it again, as a service manager would."""
+        child = self.devices[index]
+        child.process.send_signal(how)
+        child.process.wait(STOP_TIMEOUT_S)
+        self.devices[index] = self._start_device(self.directory / child.name / "edge.toml")
 
     def notices(self, patience_s: float = 120.0) -> Iterator[AnyNotice]:
         """What the aggregator says, until the job is done.

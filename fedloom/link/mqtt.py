@@ -68,7 +68,7 @@ class MqttLink(ReconnectingLink):
         tls = tls_context(config.tls) if config.tls else None
 
         def connect(link: ReconnectingLink, protocol: int, serial: int) -> _Connection:
-            client = _make_client(config, client_id, MQTTProtocolVersion(protocol), will)
+            client = _make_client(client_id, MQTTProtocolVersion(protocol), will)
             client.username_pw_set(config.username or client_id, password)
             if tls:
                 client.tls_set_context(tls)
@@ -78,9 +78,7 @@ class MqttLink(ReconnectingLink):
         super().__init__(connect, protocols, config.max_queued_bytes, on_event, retry_s)
 
 
-def _make_client(
-    config: MqttConfig, client_id: str, protocol: MQTTProtocolVersion, make_will: MakeWill | None
-) -> paho.Client:
+def _make_client(client_id: str, protocol: MQTTProtocolVersion, make_will: MakeWill | None) -> paho.Client:
     # For MQTT 5, paho refuses the argument: clean start is said at connect.
     session: dict[str, Any] = {} if protocol == _V5 else {"clean_session": False}
     client = paho.Client(

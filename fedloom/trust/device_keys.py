@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fedloom.errors import Refused, TrustError
-from fedloom.files import create_durably, make_private_directory, read_private
+from fedloom.files import create_durably, make_private_directory, read_private, refuse_shared
 from fedloom.trust.documents import Credential, Root, open_credential, open_root
 from fedloom.trust.seal import SealKey
 from fedloom.trust.signing import SigningKey
@@ -53,7 +53,7 @@ def load_device_keys(directory: Path) -> DeviceKeys:
     """
     if not directory.is_dir():
         raise TrustError(f"{directory}: there are no keys here; make them with: fedloom device new")
-    make_private_directory(directory)
+    refuse_shared(directory)
     signing_bytes, seal_bytes, root_blob, credential_blob = (
         read_private(directory / name) for name in ("signing.key", "seal.key", "root", "credential")
     )

@@ -143,21 +143,6 @@ def chunk_at(blob: bytes, chunk_bytes: int, index: int) -> bytes:
     return blob[index * chunk_bytes : (index + 1) * chunk_bytes]
 
 
-def wanted(bitmap: bytes, count: int) -> list[int]:
-    """The chunk numbers whose bits are set in a peer's `Download.missing`.
-
-    Raises:
-        Refused: the bitmap is not one of `count` chunks.
-
-    >>> wanted(bytes([0b101]), 3)
-    [0, 2]
-    """
-    bits = int.from_bytes(bitmap, "little")
-    if len(bitmap) != -(-count // 8) or bits >> count:
-        raise Refused(Reason.MALFORMED, f"a bitmap of {len(bitmap)} bytes for {count} chunks")
-    return [index for index in range(count) if bits >> index & 1]
-
-
 class Download:
     """A blob whose chunks are known by their hashes: each is checked alone, so a download resumes where it stopped."""
 
@@ -191,11 +176,6 @@ class Download:
             raise Refused(Reason.HASH_MISMATCH, f"chunk {index}")
         self._chunks[index] = payload
         return True
-
-    def missing(self) -> bytes:
-        """A bitmap of the chunks that are still wanted: chunk i is bit i % 8 (the lowest is 0) of byte i // 8."""
-        bits = sum(1 << index for index in range(len(self._hashes)) if index not in self._chunks)
-        return bits.to_bytes(-(-len(self._hashes) // 8), "little")
 
     def assemble(self) -> bytes:
         """The blob.

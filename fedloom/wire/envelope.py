@@ -46,6 +46,8 @@ HEADER_BYTES = _LAYOUT.size
 _SIGNATURE_DOMAIN = b"fedloom/1/sig"
 _SEAL_DOMAIN = b"fedloom/1/env"
 _MAX_SEAL_OVERHEAD = 2048
+MAX_OVERHEAD_BYTES = HEADER_BYTES + SIGNATURE_BYTES + _MAX_SEAL_OVERHEAD
+"""What an envelope may add to its plain body."""
 
 
 class Type(IntEnum):

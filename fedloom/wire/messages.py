@@ -14,12 +14,14 @@ MAX_MANIFEST_BYTES = 120 * 1024
 MAX_TASK_BYTES = 4 * 1024
 MAX_RECEIPT_BYTES = 4 * 1024
 MAX_PRESENCE_BYTES = 4 * 1024
+MAX_TEXT = 300
+"""Characters of a reason or a name."""
 
 Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Key = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
-Text = Annotated[str, msgspec.Meta(max_length=300)]
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
 
 class Phase(StrEnum):

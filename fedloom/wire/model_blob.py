@@ -14,7 +14,7 @@ import numpy as np
 from fedloom.errors import Reason, Refused
 from fedloom.learning.layout import Vector
 from fedloom.learning.standardise import Standardiser
-from fedloom.wire.chunks import chunk_hashes
+from fedloom.wire.chunks import chunk_at, chunk_hashes
 from fedloom.wire.messages import ModelRef
 from fedloom.wire.once import open_once, seal_once
 
@@ -31,8 +31,7 @@ class SealedModel(NamedTuple):
 
     def chunk(self, number: int) -> bytes:
         """Chunk `number` of `ref.chunk_hashes`."""
-        start = number * self.ref.chunk_bytes
-        return self.cipher[start : start + self.ref.chunk_bytes]
+        return chunk_at(self.cipher, self.ref.chunk_bytes, number)
 
 
 def plain_model(weights: Vector, standardiser: Standardiser | None) -> bytes:
@@ -44,7 +43,7 @@ def plain_model(weights: Vector, standardiser: Standardiser | None) -> bytes:
 def seal_model(plain: bytes, version: int, key: bytes) -> SealedModel:
     """Seal `plain` under a `key` that is used for nothing else."""
     cipher = seal_once(plain, key, _DOMAIN)
-    hashes = tuple(chunk_hashes(cipher, CHUNK_BYTES))
+    hashes = chunk_hashes(cipher, CHUNK_BYTES)
     ref = ModelRef(version, sha256(plain).digest(), sha256(cipher).digest(), len(cipher), CHUNK_BYTES, hashes)
     return SealedModel(ref, cipher)
 
