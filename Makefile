@@ -4,12 +4,11 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt bench flower clean
+.PHONY: help demo test check fmt bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
-FLOWER := .venv-flower
 WORKERS ?= 2
 ARGS ?=
 
@@ -41,13 +40,11 @@ fmt: $(VENV)/.ready-dev  ## format the code and apply safe fixes
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.ready-dev flower  ## every benchmark, beside its peer
-	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
-
-flower: $(FLOWER)/.ready  ## the peer of the benchmarks, in an environment of its own
+bench: $(VENV)/.ready-dev  ## every benchmark, beside its peer; about half an hour
+	@set -e; for name in footprint round_latency; do $(BIN)/python benchmarks/$$name.py $(ARGS); done
 
 clean:  ## remove the environments and everything that was built or cached
-	rm -rf $(VENV) $(FLOWER) dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(VENV) benchmarks/.device-env benchmarks/.peer-flwr dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -64,12 +61,3 @@ $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing fedloom and its development tools into $(VENV) (PyTorch is the large one: see CONTRIBUTING.md)"
 	@$(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.ready-demo
-
-# flwr wants an older typer than amqtt; the head of constraints.txt has the ranges.
-$(FLOWER)/.ready: pyproject.toml constraints.txt
-	@test -x $(FLOWER)/bin/python || { $(SEARCH); "$$python" -m venv $(FLOWER); }
-	@echo "Installing Flower into $(FLOWER)"
-	@sed 's/^typer==.*/typer==0.20.1/' constraints.txt > $(FLOWER)/constraints.txt
-	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(FLOWER)/bin/python -m pip install --quiet -c $(FLOWER)/constraints.txt \
-		-e '.[server,flower]' 'flwr[simulation]' psutil
-	@touch $@

@@ -1,0 +1,1 @@
+"""Federated averaging of a numpy MLP with Flower's own strategy."""
