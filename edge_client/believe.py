@@ -1,13 +1,14 @@
 """What a device believes: the checks that a manifest, a task and a receipt must pass, cheapest first."""
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 from edge_client.state import DeviceState
 from fedloom import msgpack
 from fedloom.errors import Reason, Refused
 from fedloom.trust.device_keys import DeviceKeys
-from fedloom.trust.seal import Recipient
+from fedloom.trust.seal import Recipient, SealSuite
 from fedloom.trust.signing import VerifyingKey
 from fedloom.wire.chunks import Download
 from fedloom.wire.envelope import MAX_OVERHEAD_BYTES, Envelope, Header, Type, parse
@@ -102,16 +103,17 @@ def _check_content(manifest: Manifest) -> None:
     if manifest.model is not None:
         Download(manifest.model.chunk_hashes, manifest.model.chunk_bytes, manifest.model.cipher_bytes)
     if manifest.phase is not Phase.DONE:
-        round_recipient(manifest)
+        round_recipient(manifest.suite, manifest.round_key)
 
 
-def round_recipient(manifest: Manifest) -> Recipient:
-    """The key to which this round's updates are sealed.
+@lru_cache(maxsize=1)  # wanted when the manifest is judged, and again for the update
+def round_recipient(suite: SealSuite, round_key: bytes) -> Recipient:
+    """The key to which a round's updates are sealed.
 
     Raises:
         Refused: MALFORMED, it is none.
     """
     try:
-        return Recipient(manifest.suite, manifest.round_key)
+        return Recipient(suite, round_key)
     except ValueError:
         raise Refused(Reason.MALFORMED, "the round's key is not one of the suite") from None

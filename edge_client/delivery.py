@@ -78,7 +78,7 @@ class Delivery:
         self._sent_at_s = now_s
         self._schedule(now_s)
         short = self.entry.digest.hex()[:8]
-        log = Log(logging.INFO, "update.sent digest=%s bytes=%d time=%d", (short, len(self.entry.blob), self._sends))
+        log = Log(logging.DEBUG, "update.sent digest=%s bytes=%d time=%d", (short, len(self.entry.blob), self._sends))
         return [log, *(Publish(self._topic, frame) for frame in frames)]
 
     def _schedule(self, now_s: float) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from edge_client import events
 from edge_client.outbox import StateDirectory
 from fedloom.errors import LinkError, StoreError
-from fedloom.features import summary_names
 from fedloom.link.base import Link
 
 if TYPE_CHECKING:
@@ -89,13 +88,12 @@ def final_model(work: events.Work) -> "Model":
     manifest, brief, model = work.manifest, work.brief, work.model
     assert model is not None  # noqa: S101 - for the type checker: the session saves only what it has
     assert manifest.model is not None  # noqa: S101
-    features = summary_names(brief.data.features) if brief.data.window else brief.data.features
     return Model(
         spec=brief.spec,
         loss=brief.plan.loss,
         weights=model.weights,
         standardiser=model.standardiser,
         classes=brief.data.classes,
-        features=features if len(features) == brief.spec.inputs else (),
+        features=brief.data.input_names(brief.spec.inputs),
         meta={"job": brief.job_name, "run": manifest.job.hex(), "version": str(manifest.model.version)},
     )

@@ -1,9 +1,10 @@
 """The daemon's log: lines such as `update.sent digest=1a2b bytes=31000`, or the same as JSON objects."""
 
-import json
 import logging
 import re
 import time
+
+import msgspec
 
 from edge_client.config import Log
 
@@ -34,7 +35,7 @@ class JsonFormatter(TextFormatter):
             line["message"] = record.getMessage()
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return msgspec.json.encode(line, enc_hook=str).decode()
 
 
 def set_up(choice: Log) -> None:

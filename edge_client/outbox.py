@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from edge_client.state import OUTBOX_MAGIC, STATE_MAGIC, DeviceState, OutboxEntry, from_bytes, to_bytes
 from fedloom.errors import StoreError
-from fedloom.files import make_private_directory, sync_directory, write_durably
+from fedloom.files import make_private_directory, write_durably
 
 STATE_REMEDY = "restore it, or delete it: the device then starts again as a new incarnation"
 
@@ -125,12 +125,14 @@ class StateDirectory:
         write_durably(self._outbox / entry.digest.hex(), to_bytes(OUTBOX_MAGIC, entry))
 
     def drop(self, digest: bytes) -> None:
-        """Remove an update, and all residuals but the current one."""
+        """Remove an update, and all residuals but the current one.
+
+        Not synced: an update that comes back after a power cut is sent again, and its receipt again removes it.
+        """
         (self._outbox / digest.hex()).unlink(missing_ok=True)
         for path in self._files(self._residuals):
             if path.name != self._current_residual.hex():
                 path.unlink()
-        sync_directory(self._outbox)
 
     def read_residual(self, digest: bytes) -> bytes:
         """The residual that goes with an update."""

@@ -168,7 +168,7 @@ class Session:
         if self._early is not None and self._early.header.manifest == manifest.hash:
             self._task, self._early = self._early, None
         where = (body.version, body.job.hex(), body.phase.value, body.round, body.attempt)
-        self._log(logging.INFO, "manifest.accepted version=%d run=%s phase=%s round=%d attempt=%d", *where)
+        self._log(logging.DEBUG, "manifest.accepted version=%d run=%s phase=%s round=%d attempt=%d", *where)
         if body.phase is Phase.DONE and (self._is_answered or body.model is None):
             self._do(Finished())
         self._advance()
@@ -203,7 +203,8 @@ class Session:
         if receipt.verdict is Verdict.ACCEPTED and entry.has_residual:
             self._persist(answered=entry.manifest, residual=entry.digest, residual_job=entry.job)
         else:
-            self._persist(answered=entry.manifest)
+            # Not worth a write of its own: should it be lost, the update is sent again and gets the same receipt.
+            self._state = msgspec.structs.replace(self._state, answered=entry.manifest)
         self._do(*self._delivery.end())
 
     def _on_chunk(self, model: bytes, number: int, payload: bytes) -> None:

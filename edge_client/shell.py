@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from edge_client import events, logs
 from edge_client.config import EdgeConfig
 from edge_client.effects import Effects
+from edge_client.memory import give_back
 from edge_client.outbox import StateDirectory
 from edge_client.session import Bounds, Session
 from edge_client.state import DeviceState
@@ -108,6 +109,7 @@ class Daemon:
             self._link.start()
             log.info("edge.ready device=%s", self._device.hex())
             self._notifier.say("READY=1", "STATUS=connecting")
+            give_back()
             while not self._is_stopping:
                 self._turn()
             log.info("edge.stopping device=%s", self._device.hex())
@@ -206,7 +208,7 @@ class Daemon:
     def _train(self, work: events.Work) -> None:
         where = (work.brief.job_name, work.manifest.phase.value, work.manifest.round)
         self._notifier.say("STATUS=working on job {} ({} {})".format(*where))
-        log.info("work.begun job=%s phase=%s round=%d", *where)
+        log.debug("work.begun job=%s phase=%s round=%d", *where)
         began_s = self._clock()
         answer = self._trainer().run(work, self._should_stop)
         if answer is None:

@@ -50,7 +50,12 @@ class Writer:
             manifest=work.manifest_hash,
             encoding=answer.encoding,
         )
-        blob = write_sealed(header, msgpack.encode(answer.update), self._keys.signing, round_recipient(manifest))
+        blob = write_sealed(
+            header,
+            msgpack.encode(answer.update),
+            self._keys.signing,
+            round_recipient(manifest.suite, manifest.round_key),
+        )
         digest = Envelope(header, blob).digest
         return OutboxEntry(digest, work.manifest_hash, manifest.job, answer.residual is not None, blob)
 

@@ -36,7 +36,18 @@ class Process:
     """`python -m edge_client run`, its standard error read line by line."""
 
     def __init__(self, config: Path, *options: str, python: tuple[str, ...] = (), **environment: str) -> None:
-        command = [sys.executable, *python, "-m", "edge_client", "run", "--config", str(config), *options]
+        command = [
+            sys.executable,
+            *python,
+            "-m",
+            "edge_client",
+            "run",
+            "--config",
+            str(config),
+            "--log-level",
+            "debug",
+            *options,
+        ]
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=os.environ | environment, stderr=subprocess.PIPE, text=True
         )

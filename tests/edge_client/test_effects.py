@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_client.effects import Effects
-from edge_client.events import DropOutbox, PersistState, Publish, StoreOutbox
+from edge_client.events import PersistState, Publish, StoreOutbox
 from edge_client.outbox import StateDirectory
 from edge_client.state import DeviceState, OutboxEntry
 from fedloom.errors import StoreError
@@ -29,11 +29,9 @@ def effects(directory: StateDirectory) -> Effects:
     return Effects(link, directory)
 
 
-@pytest.mark.parametrize(
-    "action", [PersistState(DeviceState(b"D" * 16, 1)), StoreOutbox(ENTRY, b"residual"), DropOutbox(ENTRY.digest)]
-)
+@pytest.mark.parametrize("action", [PersistState(DeviceState(b"D" * 16, 1)), StoreOutbox(ENTRY, b"residual")])
 def test_a_disk_that_does_not_take_it_ends_the_daemon(
-    effects: Effects, directory: StateDirectory, action: PersistState | StoreOutbox | DropOutbox
+    effects: Effects, directory: StateDirectory, action: PersistState | StoreOutbox
 ) -> None:
     effects.carry_out(action)
     shutil.rmtree(directory.path)
