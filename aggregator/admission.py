@@ -70,7 +70,9 @@ def screen(topic: str, blob: bytes, gate: Gate) -> Candidate:
     header = message.header
     if header.type is not Type.UPDATE:
         raise Refused(Reason.UNKNOWN_TYPE)
-    device = _sender(topic, message, gate)
+    device = gate.fleet.sender(topic, header)
+    if header.sender_key != device.verifying.id:
+        raise Refused(Reason.UNKNOWN_KEY)
     if header.job != gate.opened.job:
         raise Refused(Reason.WRONG_JOB)
     is_late = _is_late(message, gate.opened)
@@ -116,22 +118,6 @@ def examine(candidate: Candidate, gate: Gate, utc_s: float) -> Answer:
         encoding=message.header.encoding,
         body=plain,
     )
-
-
-def _sender(topic: str, message: Envelope, gate: Gate) -> Device:
-    header = message.header
-    if header.federation != gate.root.federation:
-        raise Refused(Reason.WRONG_FEDERATION)
-    if gate.fleet.topics.device_of(topic) != header.sender:
-        raise Refused(Reason.WRONG_TOPIC)
-    device = gate.fleet.get(header.sender)
-    if device is None:
-        raise Refused(Reason.UNKNOWN_SENDER)
-    if device.revoked:
-        raise Refused(Reason.REVOKED)
-    if header.sender_key != device.verifying.id:
-        raise Refused(Reason.UNKNOWN_KEY)
-    return device
 
 
 def _check_invited(message: Envelope, gate: Gate) -> None:

@@ -25,7 +25,7 @@ from fedloom.learning.onnx_export import export_onnx
 from fedloom.link.mqtt import MqttLink
 from strategies import create
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
 aggregator = typer.Typer(help="Make a federation, run a job, see how it stands.", no_args_is_help=True)
 device = typer.Typer(help="Add, list and revoke devices.", no_args_is_help=True)
 job = typer.Typer(help="Check job files.", no_args_is_help=True)

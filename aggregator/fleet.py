@@ -11,7 +11,7 @@ from fedloom.trust.documents import Credential, Root, open_credential
 from fedloom.trust.seal import Recipient
 from fedloom.trust.signing import VerifyingKey
 from fedloom.wire import envelope
-from fedloom.wire.envelope import Type
+from fedloom.wire.envelope import Header, Type
 from fedloom.wire.messages import MAX_PRESENCE_BYTES, Presence
 from fedloom.wire.topics import Topics
 
@@ -76,6 +76,23 @@ class Fleet:
         """Devices that are connected and may take part."""
         return self._ready
 
+    def sender(self, topic: str, header: Header) -> Device:
+        """Who claims to have sent a message: a device that may, on a topic of its own. The signature is not checked.
+
+        Raises:
+            Refused: WRONG_FEDERATION, WRONG_TOPIC, UNKNOWN_SENDER or REVOKED.
+        """
+        if header.federation != self._root.federation:
+            raise Refused(Reason.WRONG_FEDERATION)
+        if self.topics.device_of(topic) != header.sender:
+            raise Refused(Reason.WRONG_TOPIC)
+        device = self._devices.get(header.sender)
+        if device is None:
+            raise Refused(Reason.UNKNOWN_SENDER)
+        if device.revoked:
+            raise Refused(Reason.REVOKED)
+        return device
+
     def hear(self, topic: str, blob: bytes) -> tuple[bytes, bool] | None:
         """Take a presence message: the device and whether it is ready, or None where that is old news.
 
@@ -86,15 +103,7 @@ class Fleet:
         header = message.header
         if header.type is not Type.PRESENCE:
             raise Refused(Reason.UNKNOWN_TYPE)
-        if header.federation != self._root.federation:
-            raise Refused(Reason.WRONG_FEDERATION)
-        if self.topics.device_of(topic) != header.sender:
-            raise Refused(Reason.WRONG_TOPIC)
-        device = self._devices.get(header.sender)
-        if device is None:
-            raise Refused(Reason.UNKNOWN_SENDER)
-        if device.revoked:
-            raise Refused(Reason.REVOKED)
+        device = self.sender(topic, header)
         last = self._heard.get(device.id)
         if last and (header.incarnation, header.sequence) <= last[:2]:
             return None

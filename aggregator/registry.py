@@ -9,7 +9,6 @@ from aggregator.history import ModelEntry
 from aggregator.phases import score
 from aggregator.records import CurrentModel, Figures, NewModel
 from fedloom.errors import DataError, StoreError
-from fedloom.features import summary_names
 from fedloom.files import make_private_directory, sync_directory
 from fedloom.job import Job, Stopping
 from fedloom.learning.model import Model
@@ -101,13 +100,12 @@ def best_of(known: Iterable[ModelEntry], stopping: Stopping) -> ModelEntry | Non
 
 def describe(model: CurrentModel, job: Job, notes: dict[str, str]) -> Model:
     """The model with all that a user of it needs to know."""
-    names = summary_names(job.data.features) if job.data.window else job.data.features
     return Model(
         spec=job.model,
         loss=job.training.loss,
         weights=model.weights,
         standardiser=model.standardiser,
         classes=job.data.classes,
-        features=names if len(names) == job.model.inputs else (),
+        features=job.data.input_names(job.model.inputs),
         meta=notes,
     )

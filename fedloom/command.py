@@ -52,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # or the interpreter complains about it once more at exit
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _fail(f"{error.filename}: {error.strerror}; check the path, its owner and the space on its disk", 1)
 
 
 def usage() -> str:

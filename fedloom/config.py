@@ -4,10 +4,11 @@ Unknown keys are errors with a suggestion, so that a misspelt option is never si
 """
 
 import difflib
+import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -47,6 +48,8 @@ def load(path: Path, kind: type[Config], environment: Mapping[str, str] | None =
 
 def convert(tree: object, kind: type[Config], where: str) -> Config:
     """Turn parsed TOML into a `kind`; `where` names the source in errors."""
+    if (place := _not_finite(tree)) is not None:
+        raise ConfigError(where, place, f"{_value_at(tree, place)} is not a finite number", "correct the value")
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
@@ -88,6 +91,18 @@ def _explain(error: msgspec.ValidationError, tree: object, kind: type, where: st
     value = _value_at(tree, path)
     shown = f"{value!r}: " if path and not isinstance(value, dict) else ""
     return ConfigError(where, path, f"{shown}{problem[0].lower()}{problem[1:]}", "correct the value")
+
+
+def _not_finite(node: object, path: str = "") -> str | None:
+    """Where an infinity or NaN stands, which TOML can write and no key means."""
+    if isinstance(node, float):
+        return None if math.isfinite(node) else path
+    items: Iterable[tuple[str, object]] = ()
+    if isinstance(node, dict):
+        items = ((_join(path, key), value) for key, value in node.items())
+    elif isinstance(node, list):
+        items = ((f"{path}[{index}]", value) for index, value in enumerate(node))
+    return next((found for place, value in items if (found := _not_finite(value, place)) is not None), None)
 
 
 def _join(path: str, key: str) -> str:

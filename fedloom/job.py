@@ -7,14 +7,23 @@ import msgspec
 
 from fedloom import config
 from fedloom.errors import ConfigError
-from fedloom.features import summary_width
-from fedloom.learning.plan import TrainPlan
+from fedloom.features import summary_names, summary_width
+from fedloom.learning.plan import Loss, TrainPlan
 from fedloom.learning.spec import ModelSpec
 
 Encoding = Literal["float32", "float16", "int8"]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Share = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+
+
+_METRICS: dict[Loss, tuple[str, ...]] = {
+    "mse": ("loss", "mse", "mae", "r2"),
+    "huber": ("loss", "mse", "mae", "r2"),
+    "binary_cross_entropy": ("loss", "accuracy", "f1", "auc"),
+    "cross_entropy": ("loss", "accuracy", "f1"),
+}
+"""What `stopping.metric` may be."""
 
 
 class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,6 +59,11 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     holdout: Holdout = Holdout()
     standardise: bool = True
     """Learn mean and deviation of the features over all devices before round 1; they become the input layer."""
+
+    def input_names(self, inputs: int) -> tuple[str, ...]:
+        """What each of a model's `inputs` is, in order; empty where an array gives several, which have no names."""
+        names = summary_names(self.features) if self.window else self.features
+        return names if len(names) == inputs else ()
 
 
 class Rounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -162,8 +176,19 @@ def check_job(job: Job, where: str) -> None:
         raise ConfigError(where, "training.class_weights", problem, "give one weight a class")
     if job.training.schedule == "step" and job.training.step_every == 0:
         raise ConfigError(where, "training.step_every", "schedule 'step' needs it", "set it to a number of steps")
+    _check_stopping(job, where)
     if job.data.window:
         _check_window(job, job.data.window, where)
+
+
+def _check_stopping(job: Job, where: str) -> None:
+    metric, loss = job.stopping.metric, job.training.loss
+    if metric not in _METRICS[loss]:
+        problem = f"{metric!r} is not measured with loss {loss}"
+        raise ConfigError(where, "stopping.metric", problem, f"choose from {', '.join(_METRICS[loss])}")
+    if job.stopping.patience and not job.rounds.evaluate:
+        problem = "waits for a metric, but rounds.evaluate = 0 measures none"
+        raise ConfigError(where, "stopping.patience", problem, "set it to 0, or rounds.evaluate above 0")
 
 
 def _check_window(job: Job, window: Window, where: str) -> None:

@@ -23,7 +23,7 @@ from simulation.processes import BrokerKind, LocalFleet
 from simulation.progress import follow
 from simulation.report import facts, ideas, write_report
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
 
 Out = Annotated[Path | None, typer.Option(help="Directory for what the run leaves; it must be new or empty.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]

@@ -8,14 +8,14 @@ import msgspec
 import numpy as np
 
 from fedloom.learning.layout import Vector
-from fedloom.learning.plan import TrainPlan
+from fedloom.learning.plan import Positive, TrainPlan
 from strategies.base import Fused, State, Updates, total_samples
 
 
 class FedAvg(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The mean of the client updates, weighted by samples; `server_learning_rate` 1 is McMahan's algorithm."""
 
-    server_learning_rate: float = 1.0
+    server_learning_rate: Positive = 1.0
 
     def initial_state(self, size: int) -> State:
         """Nothing to remember."""

@@ -11,6 +11,7 @@ from fedloom.errors import ConfigError
 
 class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str
+    patience_s: float = 1.0
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1883
 
 
@@ -37,12 +38,14 @@ def refusal(file, text, **overlay):
     ("text", "message"),
     [
         ("[broker]\nhots = 'a'", "broker.hots: is not a known key; did you mean 'host'?"),
-        ("[broker]\nhost = 'a'\nzzz = 1", "broker.zzz: is not a known key; known keys are host, port"),
+        ("[broker]\nhost = 'a'\nzzz = 1", "broker.zzz: is not a known key; known keys are host, patience_s, port"),
         ("brokr = 1", "brokr: is not a known key; did you mean 'broker'?"),
         ("[broker]\nhost='a'\n[backup]\nhost='b'\nprt=1", "backup.prt: is not a known key; did you mean 'port'?"),
         ("[broker]\nport = 1", "broker.host: is missing; add it"),
         ("[broker]\nhost = 'a'\nport = 0", "broker.port: 0: expected `int` >= 1; correct the value"),
         ("[broker]\nhost = 'a'\nport = 'x'", "broker.port: 'x': expected `int`, got `str`; correct the value"),
+        ("[broker]\nhost='a'\npatience_s = inf", "broker.patience_s: inf is not a finite number; correct the value"),
+        ("names = [nan]\n[broker]\nhost='a'", "names[0]: nan is not a finite number; correct the value"),
         ("names = ['a', 2]\n[broker]\nhost='a'", "names[1]: 2: expected `str`, got `int`; correct the value"),
     ],
 )
@@ -70,7 +73,7 @@ def test_bytes_that_are_not_text_say_so(file):
 def test_the_environment_overrides(file):
     file.write_text("[broker]\nhost = 'a'")
     overlay = {"X__BROKER__PORT": "99", "X__BROKER__HOST": "b.example", "Y__NAMES": "1", "X__NAMES": '["n"]'}
-    assert load(file, Example, overlay, "X") == Example(Broker("b.example", 99), ("n",))
+    assert load(file, Example, overlay, "X") == Example(Broker("b.example", port=99), ("n",))
 
 
 def test_the_environment_cannot_turn_a_value_into_a_table(file):

@@ -50,6 +50,8 @@ def test_a_good_job_loads(job):
         ({"data": 'features = ["y"]\ntarget = "y"\nclasses = ["u", "v", "w"]'}, "is also a feature"),
         ({"data": 'features = ["a"]\ntarget = "y"\nclasses = ["u", "u", "w"]'}, "a class is named twice"),
         ({"data": GOOD["data"] + "\n[data.window]\nlength = 4\nhop = 9"}, "data.window.hop"),
+        ({"stopping": 'metric = "auc"'}, "stopping.metric: 'auc' is not measured with loss cross_entropy; choose from"),
+        ({"rounds": "count = 1\nevaluate = 0.0", "stopping": "patience = 2"}, "stopping.patience: waits for a metric"),
         ({"": 'name = "Bad Name"'}, "name: 'Bad Name'"),
     ],
 )

@@ -109,6 +109,13 @@ def test_mistakes_are_one_line(fedloom, configured, arguments, status, words):
     assert result.stderr.count("\n") == 1
 
 
+def test_a_directory_that_cannot_be_made_is_one_line(fedloom, configured):
+    (configured / "state").write_text("a file where the state directory is to be")
+    result = fedloom("aggregator", "init")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert f"{configured / 'state'}: " in result.stderr
+
+
 def test_a_misspelt_key_gets_a_suggestion(fedloom, configured):
     path = configured / "aggregator.toml"
     path.write_text("stat = 'x'\n" + path.read_text())

@@ -321,3 +321,11 @@ def test_presence_of_strangers_and_noise_changes_nothing(rig):
         token = rig.receive(device.topics.state(device.id), payload)
         assert token in rig.acknowledged
     assert len(rig.parts.fleet.ready) == 3
+
+
+def test_dropped_messages_are_counted_in_the_round_s_notice(rig):
+    device, other = rig.devices[:2]
+    for payload in (b"noise", other.update()):
+        rig.send(device, payload)
+    rig.answer_all()
+    assert rig.told(RoundClosed)[0].dropped == 2

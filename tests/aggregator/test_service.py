@@ -90,6 +90,15 @@ def test_a_job_over_a_link(network):
         assert {receipt.verdict for receipt in device.receipt_order} == {Verdict.ACCEPTED}
 
 
+def test_every_message_is_acknowledged_or_the_broker_would_stop_sending(make_rig):
+    network = Network(make_rig(devices=3, count=10))
+    network.broker = MemoryBroker(window=4)
+    for device in network.rig.devices:
+        network.attach(device)
+    asyncio.run(network.run(network.service(exit_when_done=True)))
+    assert isinstance(network.told[-1], Done)
+
+
 def test_a_device_that_is_added_while_the_aggregator_runs_takes_part(make_rig):
     rig = make_rig(devices=2)
     network = Network(rig)

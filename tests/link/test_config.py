@@ -1,5 +1,7 @@
 """Secrets and certificates that cannot be used are named, with the remedy."""
 
+import ssl
+
 import pytest
 
 from fedloom import config
@@ -46,6 +48,12 @@ def test_tls_files_that_cannot_be_used_are_named(tmp_path) -> None:
     ):
         with pytest.raises(ConfigError, match=said):
             tls_context(tls)
+
+
+def test_old_tls_and_unchecked_certificates_are_never_allowed() -> None:
+    context = tls_context(Tls())
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
 
 
 @pytest.mark.parametrize("text", ["port = 0", "protocol = '4'", "keepalive_s = 0", "tsl = 1", "session_expiry_s = -1"])

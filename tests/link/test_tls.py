@@ -73,10 +73,10 @@ def first_events(port: int, tls: Tls | None, count: int = 1) -> list[Event]:
     return list(itertools.islice(iter_events(port, tls), count))
 
 
-def iter_events(port: int, tls: Tls | None) -> Iterator[Event]:
+def iter_events(port: int, tls: Tls | None, host: str = "127.0.0.1") -> Iterator[Event]:
     """Of a link that subscribes to what it publishes, until no more are wanted."""
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    config = MqttConfig(host="127.0.0.1", port=port, tls=tls)
+    config = MqttConfig(host=host, port=port, tls=tls)
     link = MqttLink(config, "device", events.put, retry_s=lambda attempt: 0.01)
     link.subscribe("x")
     link.publish("x", bytes(500_000))
@@ -102,6 +102,14 @@ def test_a_broker_of_another_authority_is_not_trusted(secured, tmp_path) -> None
     assert isinstance(event, Disconnected)
     assert event.fatal
     assert "CERTIFICATE_VERIFY_FAILED" in event.reason
+
+
+def test_a_broker_with_a_certificate_for_another_name_is_not_trusted(secured) -> None:
+    port, authority = secured  # its certificate is for 127.0.0.1
+    event = next(iter_events(port, Tls(ca=str(authority.path)), "localhost"))
+    assert isinstance(event, Disconnected)
+    assert event.fatal
+    assert "Hostname mismatch" in event.reason
 
 
 def test_a_missing_client_certificate_is_fatal_as_soon_as_the_broker_says_so(secured) -> None:

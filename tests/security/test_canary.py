@@ -1,5 +1,7 @@
 """A hostile broker keeps every byte of a run. It finds no weight, no sample, no label and no key in them."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +60,14 @@ def updates_in(segment):
         data = data[8 + length :]
 
 
+def broadcast_keys(database):
+    """The keys of everything that is sealed once for all devices."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("select brief_key, model_key from rounds").fetchall()
+    assert len(rows) >= 4
+    return [key for row in rows for key in row if key]
+
+
 def found(secrets, streams):
     return [
         (name, part.hex()) for name, secret in secrets for part in pieces(secret) if any(part in s for s in streams)
@@ -91,6 +101,7 @@ def test_nothing_that_matters_crosses_the_broker_in_clear(tapped_fleet, tmp_path
         *(("metrics", update.metrics) for update in updates),
         *(("samples", each.tobytes()) for each in samples),
         *((path.name, path.read_bytes()) for path in (tmp_path / "fleet").rglob("*.key")),
+        *(("key of a brief or model", key) for key in broadcast_keys(state / "aggregator.db")),
         *(("name", name.encode()) for name in (*LABELS, *FEATURES, "canary-diagnosis", "canary-job")),
     ]
     assert sum(len(pieces(secret)) for _, secret in secrets) > 100

@@ -1,7 +1,9 @@
 """Federated averaging, by hand."""
 
 import numpy as np
+import pytest
 
+from fedloom.errors import ConfigError
 from fedloom.job import StrategyChoice
 from strategies import ClientUpdate, UpdatesInMemory, create
 
@@ -34,3 +36,9 @@ def test_sums_are_in_double_precision():
     given = [ClientUpdate(bytes([i]) * 16, 1, np.array([1e-4], np.float32)) for i in range(200)]
     exact = 1000.0 + float(np.float32(1e-4))
     assert fuse([1000.0], given)[0] == np.float32(exact)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
+def test_a_server_learning_rate_that_learns_nothing_is_refused(rate):
+    with pytest.raises(ConfigError, match=r"strategy\.options: Expected `float` > 0\.0"):
+        create(StrategyChoice("fedavg", {"server_learning_rate": rate}), "job.toml")

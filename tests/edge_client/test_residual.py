@@ -1,0 +1,21 @@
+"""Error feedback belongs to a job: what one job's encoding has lost must not leak into another's update."""
+
+from typing import Any
+
+from edge_client.events import Answer, StoreOutbox, Train, Trained
+from fedloom.wire.messages import Phase, Update
+
+ANSWER = Answer(Update(8, 1, 0.5, b"\0" * 24, b"", ""), 1, b"residual")
+
+
+def test_a_residual_is_handed_to_its_own_job_only(aggregator: Any, bench: Any) -> None:
+    first = bench.work()
+    assert first.residual == b""
+    (stored,) = [a for a in bench.do(Trained(first, ANSWER)) if isinstance(a, StoreOutbox)]
+    bench.down(aggregator.receipt(stored.entry.blob))
+    assert bench.work().residual == stored.entry.digest
+    aggregator.job = b"K" * 16
+    manifest = aggregator.manifest(Phase.STATISTICS)
+    actions = [*bench.manifest(manifest), *bench.down(aggregator.task(manifest))]
+    (work,) = [action.work for action in actions if isinstance(action, Train)]
+    assert work.residual == b""
