@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fedloom.errors import Refused, TrustError
-from fedloom.files import create_durably, make_private_directory, read_private, refuse_shared
+from fedloom.files import create_private_directory, make_private_directory, read_private, refuse_shared
 from fedloom.trust.documents import AggregatorKey, Root, open_root, sign_root
 from fedloom.trust.seal import SealSuite
 from fedloom.trust.signing import SigningKey
@@ -41,16 +41,27 @@ def init(state: Path, suite: SuiteName = "hybrid") -> AggregatorKeys:
     """
     directory = state / "keys"
     make_private_directory(state)
-    make_private_directory(directory)
-    if present := [name for name in _NAMES if (directory / name).exists()]:
-        raise TrustError(f"{directory / present[0]}: is there already; a federation is made once")
     federation, registrar, signing = (SigningKey.generate() for _ in range(3))
     aggregator = AggregatorKey(os.urandom(16), signing.public)
     root = Root(1, os.urandom(16), SUITES[suite], (federation.public,), 1, registrar.public, (aggregator,))
     document = sign_root(root, federation)
-    for name, data in zip(_NAMES, (federation.private, registrar.private, signing.private, document), strict=True):
-        create_durably(directory / name, data)
+    secrets = (federation.private, registrar.private, signing.private, document)
+    try:
+        create_private_directory(directory, dict(zip(_NAMES, secrets, strict=True)))
+    except FileExistsError:
+        raise TrustError(f"{directory}: is there already; a federation is made once") from None
     return AggregatorKeys(aggregator.id, signing, registrar, root, document)
+
+
+def require_federation(state: Path) -> None:
+    """Return if `state` is the private directory of a federation; nothing is made.
+
+    Raises:
+        TrustError: it is not, or others may enter it.
+    """
+    if not (state / "keys").is_dir():
+        raise TrustError(f"{state}: there is no federation here; make one with: fedloom aggregator init")
+    refuse_shared(state)
 
 
 def load(state: Path) -> AggregatorKeys:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -74,10 +75,15 @@ def new_device(
             keys.root.federation, device_id or os.urandom(16), name, signing.public, seal.public, not_after
         )
         record = DeviceRecord(credential.device, name, sign_credential(credential, keys.registrar), revoked=False)
-        out.mkdir(parents=True, exist_ok=True)
-        write_device_keys(out / "keys", signing, seal, keys.root_document, record.credential)
         host, port = json.dumps(broker[0]), broker[1]
         text = _EDGE_TOML.format(name=name, host=host, port=port, tls=_TLS if tls else "", data=json.dumps(data))
-        create_durably(out / "edge.toml", text.encode())
-        store.add_device(record)
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            write_device_keys(out / "keys", signing, seal, keys.root_document, record.credential)
+            create_durably(out / "edge.toml", text.encode())
+            store.add_device(record)
+        except BaseException:  # a device that the store does not know must not look like one
+            shutil.rmtree(out / "keys", ignore_errors=True)
+            (out / "edge.toml").unlink(missing_ok=True)
+            raise
     return record

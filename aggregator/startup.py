@@ -21,7 +21,6 @@ from aggregator.registry import Registry
 from aggregator.spool import Spool
 from aggregator.store import Store, open_store
 from fedloom.errors import StoreError
-from fedloom.files import make_private_directory
 from fedloom.job import Job, load_job
 from strategies import create
 
@@ -40,9 +39,10 @@ def exclusive(state: Path) -> Iterator[None]:
     """Hold the state directory against a second aggregator.
 
     Raises:
+        TrustError: there is no federation in it.
         StoreError: another one has it.
     """
-    make_private_directory(state)
+    keys.require_federation(state)
     descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

@@ -15,9 +15,9 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from aggregator import tables as t
 from aggregator.database import open_database
+from aggregator.keys import require_federation
 from aggregator.records import Answer, ClosedRound, DeviceRecord, NewModel, RoundRecord, SpoolEntry
 from fedloom.errors import ConfigError, StoreError
-from fedloom.files import make_private_directory
 
 _close_round = (
     update(t.rounds)
@@ -126,8 +126,13 @@ class Store:
 
 
 def open_store(state: Path) -> Store:
-    """The database of a state directory, which is made if it is not there."""
-    make_private_directory(state)
+    """The database of a federation's state directory, which is made if it is not there.
+
+    Raises:
+        TrustError: there is no federation in `state`, or others may enter it.
+        StoreError: the database is damaged, or of another version.
+    """
+    require_federation(state)
     return Store(state / "aggregator.db")
 
 

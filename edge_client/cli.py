@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from fedloom import __version__
-from fedloom.errors import FedloomError, StoreError
+from fedloom.errors import FedloomError
 
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _EXAMPLES = """\
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         return {"run": _run, "check": _check, "status": _status}[options.command](options)
     except FedloomError as error:
         print(f"fedloom-edge: error: {error}", file=sys.stderr)  # noqa: T201 - the command's own output
-        return 1 if isinstance(error, StoreError) else 2
+        return error.exit_status
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 """The `fedloom` command: finds the part that provides a subcommand, and imports only that. Standard library only.
 
-Exit status: 0; 1 for an error of the system; 2 for an error in what a person wrote, in one line.
+Exit status: 0; 2 where the remedy is the user's (input, keys, a broker that refuses); 1 for anything else.
 """
 
 import importlib
@@ -43,10 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         return _run(given)
-    except InputError as error:
-        return _fail(str(error), 2)
     except FedloomError as error:
-        return _fail(str(error), 1)
+        return _fail(str(error), error.exit_status)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

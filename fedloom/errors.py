@@ -17,6 +17,9 @@ from enum import StrEnum
 class FedloomError(Exception):
     """The root; its text is fit to be shown to a user."""
 
+    exit_status = 2
+    """Of the command that it ends: 2 where the remedy is the user's (what was written, keys, a broker that refuses)."""
+
 
 class InputError(FedloomError):
     """A person's input is wrong: names where, which field, the value, and what to do instead."""
@@ -105,3 +108,5 @@ class LinkError(FedloomError):
 
 class StoreError(FedloomError):
     """Durable state is missing, damaged, or held by another process."""
+
+    exit_status = 1

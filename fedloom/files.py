@@ -1,7 +1,10 @@
 """Files that survive a power cut, and files that only their owner may read."""
 
+import errno
 import os
+import shutil
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from fedloom.errors import TrustError
@@ -30,6 +33,23 @@ def create_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    sync_directory(path.parent)
+
+
+def create_private_directory(path: Path, files: Mapping[str, bytes]) -> None:
+    """Make a directory of secrets (0700, files 0600), all or nothing.
+
+    Raises:
+        FileExistsError: `path` is there already.
+    """
+    if path.exists():
+        raise FileExistsError(errno.EEXIST, "is there already", str(path))
+    beside = path.with_name(f".{path.name}.new")
+    shutil.rmtree(beside, ignore_errors=True)  # what a crash has left
+    beside.mkdir(mode=0o700, parents=True)
+    for name, data in files.items():
+        create_durably(beside / name, data)
+    beside.rename(path)
     sync_directory(path.parent)
 
 

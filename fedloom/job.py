@@ -138,12 +138,33 @@ def load_job(path: Path) -> Job:
     return job
 
 
+MAX_WEIGHTS = 80_000_000
+"""The hashes of a larger model's chunks would not fit into a manifest."""
+
+
 def check_job(job: Job, where: str) -> None:
     """Refuse what each key allows by itself but not together.
 
     Raises:
         ConfigError: names the two that disagree.
     """
+    if (size := job.model.layout().size) > MAX_WEIGHTS:
+        raise ConfigError(where, "model", f"has {size:,} weights", f"make it smaller: {MAX_WEIGHTS:,} at most")
+    _check_classes(job, where)
+    if len(set(job.data.features)) != len(job.data.features):
+        raise ConfigError(where, "data.features", "a feature is named twice", "name each feature once")
+    if job.data.target in job.data.features:
+        raise ConfigError(
+            where, "data.target", f"{job.data.target!r} is also a feature", "take it out of data.features"
+        )
+    if job.training.schedule == "step" and job.training.step_every == 0:
+        raise ConfigError(where, "training.step_every", "schedule 'step' needs it", "set it to a number of steps")
+    _check_stopping(job, where)
+    if job.data.window:
+        _check_window(job, job.data.window, where)
+
+
+def _check_classes(job: Job, where: str) -> None:
     loss, outputs, classes = job.training.loss, job.model.outputs, job.data.classes
     if loss == "cross_entropy" and len(classes) != outputs:
         raise ConfigError(
@@ -164,21 +185,10 @@ def check_job(job: Job, where: str) -> None:
         )
     if len(set(classes)) != len(classes):
         raise ConfigError(where, "data.classes", "a class is named twice", "name each class once")
-    if len(set(job.data.features)) != len(job.data.features):
-        raise ConfigError(where, "data.features", "a feature is named twice", "name each feature once")
-    if job.data.target in job.data.features:
-        raise ConfigError(
-            where, "data.target", f"{job.data.target!r} is also a feature", "take it out of data.features"
-        )
     weights = job.training.class_weights
     if weights and len(weights) != len(classes):
         problem = f"{len(weights)} weights for {len(classes)} classes"
         raise ConfigError(where, "training.class_weights", problem, "give one weight a class")
-    if job.training.schedule == "step" and job.training.step_every == 0:
-        raise ConfigError(where, "training.step_every", "schedule 'step' needs it", "set it to a number of steps")
-    _check_stopping(job, where)
-    if job.data.window:
-        _check_window(job, job.data.window, where)
 
 
 def _check_stopping(job: Job, where: str) -> None:

@@ -98,10 +98,7 @@ def demo(
         figures = {row.name: row.accuracies for row in rows}
         typer.echo(json.dumps({"accuracy": figures, "met": [v.met for v in verdicts], "out": str(directory)}))
         return
-    console.print(_table(case, rows))
-    for verdict in verdicts:
-        mark = "[green]✓[/green]" if verdict.met else "[red]✗ falls short:[/red]"
-        console.print(f"{mark} {verdict.text}", highlight=False, soft_wrap=True)
+    _print_outcome(console, case, rows, verdicts)
     for name, value in facts(case, history):
         console.print(f"  {name}: {value}", highlight=False, soft_wrap=True)
     took = time.monotonic() - started
@@ -166,7 +163,12 @@ def examples_folder() -> Path:
     raise InputError("examples", "", "are not installed", "run this in a checkout of fedloom's repository")
 
 
-def _table(case: demonstration.Case, rows: Sequence[demonstration.Row]) -> Table:
+def _print_outcome(
+    console: Console,
+    case: demonstration.Case,
+    rows: Sequence[demonstration.Row],
+    verdicts: Sequence[demonstration.Verdict],
+) -> None:
     table = Table(title="accuracy", title_justify="left", header_style="bold")
     table.add_column("trained on")
     table.add_column(case.unseen_title, justify="right")
@@ -174,4 +176,7 @@ def _table(case: demonstration.Case, rows: Sequence[demonstration.Row]) -> Table
     for row in rows:
         style = "bold blue" if row.name == "federated" else "bold" if row.name.startswith("al") else ""
         table.add_row(row.name, *(f"{value:.1%}" for value in row.accuracies), style=style)
-    return table
+    console.print(table)
+    for verdict in verdicts:
+        mark = "[green]✓[/green]" if verdict.met else "[red]✗ falls short:[/red]"
+        console.print(f"{mark} {verdict.text}", highlight=False, soft_wrap=True)

@@ -15,14 +15,14 @@ class History(msgspec.Struct):
     metrics: list[dict[str, float]] = []
     seconds: list[float] = []
     update_bytes: int = 0
-    """Bytes of all sealed updates that the aggregator received."""
+    """Bytes of the sealed updates of all training rounds."""
     model_path: str = ""
 
     def add(self, notice: AnyNotice) -> None:
         """Take in one notice."""
         if isinstance(notice, RoundClosed) and notice.outcome == "done":
-            self.update_bytes += notice.bytes
             if notice.phase is Phase.TRAIN:
+                self.update_bytes += notice.bytes
                 self.seconds.append(notice.seconds)
             if notice.metrics:  # they are of the model that this round started from
                 self.rounds.append(notice.round - 1)

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from aggregator.notices import AnyNotice, Done, Ready, RoundClosed, RoundOpened, Stalled, UpdateSeen
+from aggregator.notices import AnyNotice, Ready, RoundClosed, RoundOpened, Stalled, Started, UpdateSeen
+from aggregator.report import describe
 from fedloom.job import Job
-from fedloom.wire.messages import Phase, Verdict
+from fedloom.wire.messages import Phase
 
 LINES = 20
 _HEADLINES = ("accuracy", "r2", "auc", "mse", "loss")
@@ -29,25 +30,6 @@ def follow(notices: Iterable[AnyNotice], job: Job, console: Console) -> None:
         _follow_with_lines(notices, job, console)
 
 
-def describe(notice: AnyNotice) -> str:
-    """A line for a person, or nothing for what is not worth one."""
-    match notice:
-        case Ready():
-            return f"{notice.devices} of {notice.needed} devices are ready"
-        case UpdateSeen() if notice.verdict is not Verdict.ACCEPTED:
-            return f"round {notice.round}: {notice.device} {notice.verdict}: {notice.reason}"
-        case RoundClosed() if notice.outcome == "aborted":
-            return f"round {notice.round} (attempt {notice.attempt}) aborted: {notice.reason}"
-        case RoundClosed() if notice.phase is Phase.STATISTICS:
-            return f"standardised over {notice.accepted} devices"
-        case Stalled():
-            return f"waiting: {notice.reason}"
-        case Done():
-            return f"done after {notice.rounds} rounds: {headline(notice.metrics)} on the devices' own hold-outs"
-        case _:
-            return ""
-
-
 def _follow_with_lines(notices: Iterable[AnyNotice], job: Job, console: Console) -> None:
     """About LINES lines a run. How good a round's model is, is known when the round after it has closed."""
     every = max(1, job.rounds.count // LINES)
@@ -57,7 +39,7 @@ def _follow_with_lines(notices: Iterable[AnyNotice], job: Job, console: Console)
             if last is not None and last.round % every == 0:
                 console.print(_describe_round(last, job.rounds.count, notice.metrics), highlight=False, soft_wrap=True)
             last = notice
-        elif text := describe(notice):
+        elif not isinstance(notice, RoundOpened | Started) and (text := describe(notice)):
             console.print(text, highlight=False, soft_wrap=True)
 
 

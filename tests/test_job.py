@@ -34,6 +34,7 @@ def test_a_good_job_loads(job):
     ("changes", "message"),
     [
         ({"model": "inputs = 4\noutputs = 2"}, "model.outputs: 2 outputs for 3 classes"),
+        ({"model": "inputs = 4\noutputs = 3\nhidden = [60000, 60000]"}, "3,600,540,003 weights; make it smaller"),
         ({"training": 'loss = "binary_cross_entropy"'}, "binary_cross_entropy needs 1 output and 2 classes"),
         ({"training": 'loss = "mse"'}, "mse does not use classes"),
         ({"training": 'loss = "cross_entropy"\nclass_weights = [1.0]'}, "1 weights for 3 classes"),

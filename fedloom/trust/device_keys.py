@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fedloom.errors import Refused, TrustError
-from fedloom.files import create_durably, make_private_directory, read_private, refuse_shared
+from fedloom.files import create_private_directory, read_private, refuse_shared
 from fedloom.trust.documents import Credential, Root, open_credential, open_root
 from fedloom.trust.seal import SealKey
 from fedloom.trust.signing import SigningKey
@@ -35,14 +35,11 @@ def write_device_keys(directory: Path, signing: SigningKey, seal: SealKey, root:
     Raises:
         TrustError: there is one already; it is never overwritten.
     """
-    make_private_directory(directory)
+    files = {"signing.key": signing.private, "seal.key": seal.private, "root": root, "credential": credential}
     try:
-        create_durably(directory / "signing.key", signing.private)
-        create_durably(directory / "seal.key", seal.private)
-        create_durably(directory / "root", root)
-        create_durably(directory / "credential", credential)
-    except FileExistsError as error:
-        raise TrustError(f"{error.filename}: is there already; choose an empty directory") from None
+        create_private_directory(directory, files)
+    except FileExistsError:
+        raise TrustError(f"{directory}: is there already; choose an empty directory") from None
 
 
 def load_device_keys(directory: Path) -> DeviceKeys:

@@ -76,7 +76,7 @@ def test_from_nothing_to_a_device(fedloom, configured):
     made = fedloom("aggregator", "init", "--suite", "x25519")
     assert made.stdout.startswith("federation ")
     again = fedloom("aggregator", "init")
-    assert (again.returncode, again.stdout) == (1, "")
+    assert (again.returncode, again.stdout) == (2, "")
     assert "is there already" in again.stderr
     assert fedloom("device", "new", "gate-7", "--out", "gate-7").returncode == 0
     assert "port = 1\n" in (configured / "gate-7" / "edge.toml").read_text()
@@ -84,6 +84,7 @@ def test_from_nothing_to_a_device(fedloom, configured):
     assert (taken.returncode, taken.stderr.count("\n")) == (2, 1)
     assert not (configured / "other").exists()
     assert fedloom("device", "revoke", "gate-7").returncode == 0
+    assert "'nobody' is not known" in fedloom("device", "revoke", "nobody").stderr
     listed = json.loads(fedloom("device", "list", "--json").stdout)
     assert [(row["name"], row["revoked"]) for row in listed] == [("gate-7", True)]
     status = json.loads(fedloom("aggregator", "status", "--json").stdout)
@@ -93,7 +94,7 @@ def test_from_nothing_to_a_device(fedloom, configured):
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (("device", "revoke", "nobody"), 2, "'nobody' is not known"),
+        (("device", "list"), 2, "there is no federation here; make one with: fedloom aggregator init"),
         (("device", "new", "a/b", "--out", "x"), 2, "is not a name"),
         (("aggregator", "status", "--config", "none.toml"), 2, "there is no such file"),
         (("job", "check", "none.toml"), 2, "there is no such file"),
@@ -126,12 +127,13 @@ def test_a_misspelt_key_gets_a_suggestion(fedloom, configured):
 
 def test_a_run_without_keys_or_with_keys_that_others_can_read_is_refused(fedloom, fedloom_process, configured):
     result = fedloom_process("aggregator", "run")
-    assert result.returncode == 1
+    assert result.returncode == 2
+    assert not (configured / "state").exists()
     assert "fedloom aggregator init" in result.stderr
     fedloom("aggregator", "init", "--suite", "x25519")
     (configured / "state" / "keys" / "aggregator.key").chmod(0o644)
     result = fedloom_process("aggregator", "run")
-    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert "chmod 600" in result.stderr
 
 

@@ -100,16 +100,16 @@ def test_history_gives_a_round_s_figures_to_the_model_that_it_measured() -> None
     history = History()
     list(record(RUN, history))
     assert (history.rounds, history.series("accuracy")) == ([0, 1, 2], [0.1, 0.7, 0.9])
-    assert (len(history.seconds), history.update_bytes, history.model_path) == (2, 12_000, "v3.fedloom")
+    assert (len(history.seconds), history.update_bytes, history.model_path) == (2, 6_000, "v3.fedloom")
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])
 def test_progress_says_what_happened(case: demo.Case, is_terminal: bool) -> None:
     out = io.StringIO()
     follow(RUN, case.job, Console(file=out, force_terminal=is_terminal, width=200))
-    assert "device-02 declined: data.csv: line 3 is ragged" in out.getvalue()
+    assert "device-02: declined (data.csv: line 3 is ragged)" in out.getvalue()
     if not is_terminal:
-        assert "round 2 (attempt 1) aborted: late" in out.getvalue()
+        assert "round 2 (train) aborted: late" in out.getvalue()
         assert "round 1 of 2: 3 updates in 20 ms, training loss 0.1, accuracy 70.0%" in out.getvalue()
 
 
