@@ -10,7 +10,8 @@ from fedloom.job import Data
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.standardise import Standardiser
-from fedloom.trust.seal import SealSuite
+from fedloom.trust.documents import AggregatorKey, Credential, Root, sign_credential, sign_root
+from fedloom.trust.seal import SealKey, SealSuite
 from fedloom.trust.signing import SigningKey, VerifyingKey
 from fedloom.wire.brief import open_brief, seal_brief
 from fedloom.wire.envelope import Header, Type, parse, write_clear
@@ -106,6 +107,18 @@ ENVELOPE = (
 )  # fmt: skip
 
 
+SEALED = (
+    "464c450101030103464646464646464646464646464646465353535353535353535353535353535356475aa75463474c52525252"
+    "525252525252525252525252eedd883da0a945154a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a00000007000000014848484848484848"
+    "4848484848484848484848484848484848484848484848484d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d000000010000000000000002"
+    "00000007ec80105c17d34e62a518d00b31c83b45091449c9b6627cb8d21fd07b1a61ca7d82b43753b147793aa8d23a3eb3ca8cbe"
+    "91cdb4dcb5516107fbc4afea1e11ded9946c44901fe674d765ebfb427b1b517e5fa105c80da0aaec6aa6e34b7bcd854a5476c972"
+    "9a236bad365de400254d748dff8e4fb5855d00"
+)
+ROOT_HASH = "404c0c222e823c7e31831b5d67257ec98e2a61beb0dc499f31cc1e7877083f0f"
+CREDENTIAL_HASH = "fd61a126944fa974b431b4788f45a066a28b3391bf7fbf56b85fe750c9bd92e0"
+
+
 @pytest.mark.parametrize("name", sorted(BODIES))
 def test_bodies(name):
     message, expected = BODIES[name]
@@ -120,6 +133,23 @@ def test_envelope():
     envelope = parse(bytes.fromhex(ENVELOPE), 1000)
     envelope.verify(VerifyingKey(SIGNER.public))
     assert envelope.clear() == body
+
+
+def test_a_sealed_envelope_still_opens():
+    """Recorded: sealing is random, so only opening can be compared."""
+    envelope = parse(bytes.fromhex(SEALED), 1000)
+    envelope.verify(VerifyingKey(SIGNER.public))
+    assert envelope.open(SealKey(SealSuite.X25519, bytes(range(32)))) == b"fedloom"
+    assert envelope.header.round == 7
+
+
+def test_root_and_credential():
+    root = Root(
+        1, b"F" * 16, SealSuite.HYBRID, (SIGNER.public,), 1, SIGNER.public, (AggregatorKey(b"A" * 16, SIGNER.public),)
+    )
+    assert sha256(sign_root(root, SIGNER)).hexdigest() == ROOT_HASH
+    credential = Credential(b"F" * 16, b"D" * 16, "pump", b"\1" * 32, b"\2" * 32, 2_000_000_000)
+    assert sha256(sign_credential(credential, SIGNER)).hexdigest() == CREDENTIAL_HASH
 
 
 def test_model():

@@ -1,0 +1,51 @@
+"""The commands that a newcomer runs first, in a process of their own."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from fedloom.learning.model_file import load
+
+
+def fedloom(*arguments, cwd):
+    command = [sys.executable, "-m", "fedloom.command", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240)
+
+
+def test_simulate_prints_its_outcome_for_programs(examples, make_data, tmp_path):
+    sources = make_data("line", devices=5, seed=0)
+    arguments = ("--data", str(sources[0].parent), "--out", "run", "--json")
+    done = fedloom("simulate", str(examples / "line" / "job.toml"), *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["rounds"] == len(outcome["seconds"]) == 40
+    assert outcome["metrics"]["r2"] > 0.98
+    assert load(tmp_path / "run" / outcome["model"]).spec.inputs == 1
+    assert "5 of 5 devices ready" in done.stderr
+
+
+def test_simulate_says_where_data_comes_from(examples, tmp_path):
+    done = fedloom("simulate", str(examples / "line" / "job.toml"), cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "name the folder with --data" in done.stderr
+
+
+@pytest.mark.parametrize("dataset", ["watch", "digits"])
+def test_the_demo_keeps_its_promises(tmp_path, dataset):
+    done = fedloom("demo", "--dataset", dataset, "--out", "demo", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["met"] == [True, True, True]
+    accuracy = outcome["accuracy"]
+    assert accuracy["federated"][0] >= accuracy["alone, mean"][0] + 0.10
+    left = {path.name for path in (tmp_path / "demo").iterdir()}
+    assert left >= {"report.html", "accuracy.svg", "comparison.svg", "model.onnx", "model.fedloom", "job.toml"}
+    model = load(tmp_path / "demo" / "model.fedloom")
+    x = np.random.default_rng(0).normal(size=(5, model.spec.inputs)).astype(np.float32)
+    session = onnxruntime.InferenceSession(tmp_path / "demo" / "model.onnx")
+    (probabilities,) = session.run(["probabilities"], {"features": x})
+    np.testing.assert_allclose(probabilities, model.outputs(x), atol=1e-5)
