@@ -61,8 +61,12 @@ def facts(case: Case, history: History) -> list[tuple[str, str]]:
 
 def ideas(case: Case, directory: Path) -> list[str]:
     """What to try next."""
+    smaller = (
+        f"in a copy of {case.job_path}, let update.encoding be 'int8': a quarter of the bytes; then "
+        f"fedloom simulate COPY --data {case.devices[0].parent} --processes {len(case.devices)}"
+    )
     return [
         f"fedloom model show {directory / 'model.fedloom'}",
-        f"copy {case.job_path}, set update.encoding = 'int8' (a quarter of the bytes), run: fedloom simulate COPY",
+        smaller,
         "docs/getting-started.md: the same with devices of your own; docs/operations.md: on real hosts",
     ]
