@@ -1,9 +1,12 @@
-"""The outbox's life: an update is sent until a receipt or a newer manifest ends it, with full jitter."""
+"""The outbox's life: an update is sent until a receipt or a newer manifest ends it, with full jitter.
+
+The time to the next copy begins when the last one has left: on a link that is slower than that, copies would pile up.
+"""
 
 import logging
 from collections.abc import Callable
 
-from edge_client.events import Action, DropOutbox, Log, Publish
+from edge_client.events import Action, DropOutbox, Log, Publish, Withdraw
 from edge_client.state import OutboxEntry
 from fedloom.errors import Refused
 from fedloom.link.backoff import full_jitter_s
@@ -26,6 +29,8 @@ class Delivery:
         self._draw = draw
         self._sent_at_s: float | None = None
         self._sends = 0
+        self._was_leaving = False
+        """The last copy was still on its way when we last looked."""
         self._max_frame = 0
         """0 while there is no connection."""
 
@@ -46,17 +51,17 @@ class Delivery:
         if self.entry is None:
             return []
         digest, self.entry, self.resend_at_s = self.entry.digest, None, None
-        return [DropOutbox(digest)]
+        return [Withdraw(self._topic), DropOutbox(digest)]
 
-    def connected(self, max_payload_bytes: int, now_s: float) -> list[Action]:
-        """Send at once what has not been sent just now: the link repeats what it had in flight."""
+    def connected(self, max_payload_bytes: int, is_flushed: bool, now_s: float) -> list[Action]:
+        """Send at once what neither waits in the link, which repeats what it had in flight, nor was sent just now."""
         self._max_frame = min(MAX_FRAME, max_payload_bytes)
         if self.entry is None:
             return []
         self._sends = 0
-        if self._sent_at_s is None or now_s - self._sent_at_s >= RECEIPT_TIME_S:
+        if self._sent_at_s is None or (is_flushed and now_s - self._sent_at_s >= RECEIPT_TIME_S):
             return self._send(now_s)
-        self._schedule(now_s)
+        self._wait(now_s)
         return []
 
     def disconnected(self) -> None:
@@ -64,9 +69,15 @@ class Delivery:
         self._max_frame = 0
         self.resend_at_s = None
 
-    def tick(self, now_s: float) -> list[Action]:
-        """Send again if it is time."""
-        return self._send(now_s) if self.resend_at_s is not None and now_s >= self.resend_at_s else []
+    def tick(self, is_flushed: bool, now_s: float) -> list[Action]:
+        """Send again if it is time; the wait begins anew while the last copy is on its way, and once it has left."""
+        if self.resend_at_s is None or now_s < self.resend_at_s:
+            return []
+        if is_flushed and not self._was_leaving:
+            return self._send(now_s)
+        self._was_leaving = not is_flushed
+        self._wait(now_s)
+        return []
 
     def _send(self, now_s: float) -> list[Action]:
         assert self.entry is not None  # noqa: S101 - for the type checker: callers have looked
@@ -75,13 +86,13 @@ class Delivery:
         except Refused as refused:
             self.resend_at_s = None
             return [Log(logging.ERROR, "update.unsendable reason=%s detail=%r", (refused.reason, refused.detail))]
-        self._sent_at_s = now_s
-        self._schedule(now_s)
+        self._sent_at_s, self._was_leaving = now_s, False
+        self._wait(now_s)
+        self._sends += 1
         short = self.entry.digest.hex()[:8]
         log = Log(logging.DEBUG, "update.sent digest=%s bytes=%d time=%d", (short, len(self.entry.blob), self._sends))
         return [log, *(Publish(self._topic, frame) for frame in frames)]
 
-    def _schedule(self, now_s: float) -> None:
+    def _wait(self, now_s: float) -> None:
         jitter_s = full_jitter_s(self._sends, self._draw(), RESEND_FIRST_S, RESEND_CAP_S)
         self.resend_at_s = now_s + RECEIPT_TIME_S + jitter_s
-        self._sends += 1

@@ -17,6 +17,7 @@ Effect = (
     events.Subscribe
     | events.Unsubscribe
     | events.Publish
+    | events.Withdraw
     | events.PersistState
     | events.StoreOutbox
     | events.DropOutbox
@@ -45,6 +46,8 @@ class Effects:
                 self._link.unsubscribe(topic_filter)
             case events.Publish():
                 self._publish(action)
+            case events.Withdraw(topic):
+                self._link.withdraw(topic)
             case events.Log(level, text, args):
                 log.log(level, text, *args)
             case _:

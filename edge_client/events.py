@@ -21,6 +21,8 @@ class Connected(NamedTuple):
 
     max_payload_bytes: int
     """The largest payload that the broker takes on this device's `up` topic."""
+    is_flushed: bool = True
+    """As in `Tick`."""
 
 
 class Disconnected(NamedTuple):
@@ -36,6 +38,9 @@ class Came(NamedTuple):
 
 class Tick(NamedTuple):
     """Time has passed; due at the session's `wake_at_s`."""
+
+    is_flushed: bool = True
+    """The broker has all that was published on this device's `up` topic."""
 
 
 class Stopping(NamedTuple):
@@ -103,6 +108,12 @@ class Publish(NamedTuple):
     retain: bool = False
 
 
+class Withdraw(NamedTuple):
+    """Have the link give up what it has not sent on a topic yet."""
+
+    topic: str
+
+
 class PersistState(NamedTuple):
     """Replace the state file."""
 
@@ -154,6 +165,7 @@ Action = (
     Subscribe
     | Unsubscribe
     | Publish
+    | Withdraw
     | PersistState
     | StoreOutbox
     | DropOutbox

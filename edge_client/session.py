@@ -7,7 +7,6 @@ works and puts its answer into the outbox. Whatever is not believed is counted b
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
@@ -37,30 +36,15 @@ from edge_client.events import (
     Work,
 )
 from edge_client.fetch import Fetch
+from edge_client.rounds import Bounds, Round, declined, place
 from edge_client.sequence import Sequence
 from edge_client.state import DeviceState, OutboxEntry
 from edge_client.writer import Writer
 from fedloom.errors import Reason, Refused
 from fedloom.trust.device_keys import DeviceKeys
 from fedloom.wire.brief import open_brief
-from fedloom.wire.envelope import Header
-from fedloom.wire.messages import MAX_TEXT, Brief, Phase, Receipt, Update, Verdict
+from fedloom.wire.messages import Phase, Receipt, Verdict
 from fedloom.wire.topics import Topics
-
-
-class Bounds(NamedTuple):
-    """What a federation may make this device hold."""
-
-    max_model_bytes: int
-    max_outbox_bytes: int
-
-
-class Round(NamedTuple):
-    """The current manifest, this device's invitation to it, and what is to be done."""
-
-    manifest: BelievedManifest
-    task: BelievedTask
-    brief: Brief
 
 
 class Session:
@@ -108,18 +92,18 @@ class Session:
         match event:
             case Started():
                 self._start()
-            case Connected(max_payload_bytes):
-                self._do(self._writer.ready(), *self._delivery.connected(max_payload_bytes, now_s))
+            case Connected(max_payload_bytes, is_flushed):
+                self._do(self._writer.ready(), *self._delivery.connected(max_payload_bytes, is_flushed, now_s))
             case Disconnected():
                 self._delivery.disconnected()
             case Came(topic, payload):
                 self._on_message(topic, payload)
-            case Tick():
-                self._do(*self._delivery.tick(now_s), *self._fetch.tick(now_s))
+            case Tick(is_flushed):
+                self._do(*self._delivery.tick(is_flushed, now_s), *self._fetch.tick(now_s))
             case Trained(work, answer):
                 self._on_answer(work, answer)
             case Stopping():
-                self._do(self._writer.goodbye())
+                self._do(self.goodbye())
         self._reserve()
         actions, self._actions = self._actions, []
         return actions
@@ -127,6 +111,10 @@ class Session:
     def will(self) -> Publish:
         """The last will, anew for each attempt to connect; may be called from any thread."""
         return self._writer.will()
+
+    def goodbye(self) -> Publish:
+        """The last word; from numbers that are reserved already, so that it can be said when the disk has failed."""
+        return self._writer.goodbye()
 
     def would_accept(self, manifest: bytes) -> bool:
         """Whether this manifest will end what the device is doing now."""
@@ -159,7 +147,7 @@ class Session:
             return
         body = manifest.body
         if manifest.is_new:
-            self._persist(manifest_version=body.version, manifest_hash=manifest.hash)
+            self._persist(manifest_version=body.version, manifest_hash=manifest.hash, **self._residual_left())
             self._do(*self._delivery.end())
         if self._work is not None:
             self._do(Abandon())
@@ -172,6 +160,15 @@ class Session:
         if body.phase is Phase.DONE and (self._is_answered or body.model is None):
             self._do(Finished())
         self._advance()
+
+    def _residual_left(self) -> dict[str, bytes]:
+        """What a new round changes in the residual: it goes when an update that it may be part of has no receipt.
+
+        That update may have been accepted and its receipt lost; then the residual has been added to the model already.
+        What an encoding has lost once is lost, then, but never counted twice.
+        """
+        entry = self._delivery.entry
+        return {"residual": b"", "residual_job": b""} if entry is not None and entry.has_residual else {}
 
     def _on_down(self, message: BelievedTask | Receipt) -> None:
         if isinstance(message, Receipt):
@@ -186,11 +183,11 @@ class Session:
         """One task may wait for its manifest: the latest."""
         if self._manifest is not None:
             body = self._manifest.body
-            is_past = task.header.job == body.job and _place(task.header) <= (body.round, body.attempt)
+            is_past = task.header.job == body.job and place(task.header) <= (body.round, body.attempt)
             if is_past or task.header.manifest == body.previous:
                 raise Refused(Reason.OLD, "a task of a round before")
         early = self._early
-        if early and early.header.job == task.header.job and _place(task.header) < _place(early.header):
+        if early and early.header.job == task.header.job and place(task.header) < place(early.header):
             raise Refused(Reason.OLD, "a task of a round before the one that is awaited")
         self._early = task
 
@@ -255,7 +252,7 @@ class Session:
         if self._manifest is None or self._task is None:
             return None
         body, task, self._task = self._manifest.body, self._task, None
-        if (task.header.job, *_place(task.header)) != (body.job, body.round, body.attempt):
+        if (task.header.job, *place(task.header)) != (body.job, body.round, body.attempt):
             raise Refused(Reason.WRONG_ROUND, "the task's round is not its manifest's")
         brief = open_brief(body.brief, task.body.brief_key)
         self._task = task
@@ -263,7 +260,7 @@ class Session:
 
     def _begin(self, round_: Round) -> None:
         """Manifest, task and model are here."""
-        work = self._work_of(round_)
+        work = round_.work(self._model, self._state)
         if work.manifest.phase is not Phase.DONE:
             self._work = work
             self._do(Train(work))
@@ -272,18 +269,12 @@ class Session:
         self._persist(answered=work.manifest_hash)
         self._do(Finished())
 
-    def _work_of(self, round_: Round) -> Work:
-        body = round_.manifest.body
-        residual = self._state.residual if self._state.residual_job == body.job else b""
-        model = self._model if body.model is not None else None
-        return Work(body, round_.manifest.hash, round_.task.body, round_.brief, model, residual)
-
     def _decline(self, round_: Round, reason: str) -> None:
         if round_.manifest.body.phase is Phase.DONE:
             self._log(logging.ERROR, "model.failed reason=%r", reason)
             self._task = None
             return
-        self._work = self._work_of(round_)
+        self._work = round_.work(self._model, self._state)
         self._on_answer(self._work, declined(reason))
 
     def _on_answer(self, work: Work, answer: Answer) -> None:
@@ -322,13 +313,3 @@ class Session:
 
     def _do(self, *actions: Action) -> None:
         self._actions += actions
-
-
-def declined(reason: str) -> Answer:
-    """The answer of a device that cannot take part."""
-    text = reason if len(reason) <= MAX_TEXT else f"{reason[: MAX_TEXT - 1]}…"
-    return Answer(Update(0, 0, 0.0, b"", b"", text))
-
-
-def _place(header: Header) -> tuple[int, int]:
-    return header.round, header.attempt

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 from edge_client import events, logs
 from edge_client.config import EdgeConfig
 from edge_client.effects import Effects
+from edge_client.incarnation import next_incarnation
 from edge_client.memory import give_back
 from edge_client.outbox import StateDirectory
-from edge_client.session import Bounds, Session
+from edge_client.rounds import Bounds
+from edge_client.session import Session
 from edge_client.state import DeviceState
 from fedloom.errors import ConfigError, LinkError, StoreError
 from fedloom.link import base
@@ -49,8 +51,7 @@ def open_session(config: EdgeConfig, keys: DeviceKeys, directory: StateDirectory
         StoreError: the state is damaged, or another device's.
     """
     contents = directory.read()
-    # A lost state must come back as a higher incarnation, and nothing else on the device remembers the last one.
-    state = contents.state or DeviceState(keys.id, int(time.time()) % 2**32)
+    state = contents.state or DeviceState(keys.id, next_incarnation(Path(config.keys), time.time()))
     if state.device != keys.id:
         problem = f"{directory.path}: belongs to device {state.device.hex()}, the keys to {keys.id.hex()}"
         raise StoreError(f"{problem}; name another `state` or the right `keys`")
@@ -94,6 +95,7 @@ class Daemon:
         """The one of them that training has looked at."""
         self._is_stopping = False
         self._must_reload = False
+        self._up = self._session.topics.up(keys.id)
         self._link = make_link(config, keys.id.hex(), self._on_event, self._will)
         self._effects = Effects(self._link, self._directory)
 
@@ -115,6 +117,12 @@ class Daemon:
             log.info("edge.stopping device=%s", self._device.hex())
             self._notifier.say("STOPPING=1")
             self._handle(events.Stopping())
+        except LinkError:
+            raise  # nothing can be said any more
+        except Exception:
+            # Closing the link takes the last will back, and nobody else would tell the aggregator.
+            self._effects.carry_out(self._session.goodbye())
+            raise
         finally:
             self._link.close()
             self._directory.release()
@@ -157,11 +165,14 @@ class Daemon:
             if event is not None:
                 self._on_link(event)
         if self._session.wake_at_s is not None and self._session.wake_at_s <= self._clock():
-            self._handle(events.Tick())
+            self._handle(events.Tick(self._is_flushed()))
         if self._must_reload:
             self._must_reload = False
             self._reload()
         self._notifier.alive()
+
+    def _is_flushed(self) -> bool:
+        return self._link.queued(self._up) == 0
 
     def _patience_s(self) -> float:
         if self._work is not None:
@@ -179,8 +190,7 @@ class Daemon:
             case base.Connected(limits):
                 log.info("link.up protocol=%d", limits.protocol)
                 self._notifier.say("STATUS=connected")
-                up = self._session.topics.up(self._device)
-                self._handle(events.Connected(limits.max_payload_bytes(up)))
+                self._handle(events.Connected(limits.max_payload_bytes(self._up), self._is_flushed()))
             case base.Disconnected(reason, fatal):
                 if fatal:
                     broker = self._config.broker
@@ -223,7 +233,8 @@ class Daemon:
         from edge_client.training import Training
 
         if self._training is None:
-            self._training = Training(self._config.data, self._device, self._directory.read_residual)
+            residual, alive = self._directory.read_residual, self._notifier.alive
+            self._training = Training(self._config.data, self._device, residual, alive)
         return self._training
 
     def _should_stop(self) -> bool:

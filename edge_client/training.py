@@ -12,8 +12,9 @@ import numpy as np
 
 from edge_client.data.config import SourceConfig
 from edge_client.data.prepare import Prepared, check_width, prepare
+from edge_client.data.table import Alive, nobody_watches
 from edge_client.events import Answer, Work
-from edge_client.session import declined
+from edge_client.rounds import declined
 from fedloom.errors import DataError, Refused
 from fedloom.learning.evaluate import evaluate
 from fedloom.learning.layout import Vector
@@ -38,11 +39,18 @@ class _Loaded(NamedTuple):
 class Training:
     """Does the work of one device."""
 
-    def __init__(self, source: SourceConfig, device: bytes, residual: Callable[[bytes], bytes]) -> None:
-        """`residual(name)` reads a stored error-feedback residual."""
+    def __init__(
+        self,
+        source: SourceConfig,
+        device: bytes,
+        residual: Callable[[bytes], bytes],
+        alive: Alive = nobody_watches,
+    ) -> None:
+        """`residual(name)` reads a stored error-feedback residual; `alive` feeds a watchdog outside of training."""
         self._source = source
         self._device = device
         self._residual = residual
+        self._alive = alive
         self._loaded: _Loaded | None = None
         self._trainer: Trainer | None = None
 
@@ -63,6 +71,7 @@ class Training:
     def _run(self, work: Work, should_stop: Callable[[], bool]) -> Answer | None:
         manifest = work.manifest
         prepared = self._data(work)
+        self._alive()
         check_width(self._source, prepared, work.brief.spec.inputs)
         if manifest.phase is Phase.STATISTICS:
             moments = Moments.of(prepared.train.x)
@@ -71,6 +80,7 @@ class Training:
         if should_stop():
             return None
         metrics = _metrics(work, prepared) if work.task.evaluate else b""
+        self._alive()
         if not work.task.train:
             if not metrics:
                 raise _Unable("there are no hold-out samples to evaluate on")
@@ -128,7 +138,8 @@ class Training:
         loaded = self._loaded
         if loaded is None or loaded.key != key or loaded.standardised not in (b"", wanted):
             self._loaded = None  # the old data goes before the new comes
-            loaded = _Loaded(key, prepare(self._source, brief.data, brief.plan.loss, brief.seed), b"")
+            prepared = prepare(self._source, brief.data, brief.plan.loss, brief.seed, self._alive)
+            loaded = _Loaded(key, prepared, b"")
         if standardiser is not None and loaded.standardised != wanted:
             check_width(self._source, loaded.prepared, brief.spec.inputs)
             self._loaded = None  # half standardised, should anything fail

@@ -3,7 +3,6 @@
 Unknown keys are errors with a suggestion, so that a misspelt option is never silently ignored.
 """
 
-import difflib
 import math
 import os
 import re
@@ -15,6 +14,7 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from fedloom.errors import ConfigError
+from fedloom.suggest import closest
 
 Config = TypeVar("Config", bound=msgspec.Struct)
 
@@ -83,8 +83,8 @@ def _explain(error: msgspec.ValidationError, tree: object, kind: type, where: st
     if unknown := _UNKNOWN.match(problem):
         key = unknown["key"]
         known = _fields_at(kind, path)
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known keys are {', '.join(known)}"
+        close = closest(key, known)
+        hint = f"did you mean '{close}'?" if close else f"known keys are {', '.join(known)}"
         return ConfigError(where, _join(path, key), "is not a known key", hint)
     if missing := _MISSING.match(problem):
         return ConfigError(where, _join(path, missing["key"]), "is missing", "add it")

@@ -1,11 +1,10 @@
 """Fusion rules by name: pure functions on weight vectors, one file and one paper each."""
 
-import difflib
-
 import msgspec
 
 from fedloom.errors import ConfigError
 from fedloom.job import StrategyChoice
+from fedloom.suggest import closest
 from strategies.base import ClientUpdate, Fused, FusionError, State, Strategy, Updates, UpdatesInMemory
 from strategies.fedavg import FedAvg
 
@@ -22,8 +21,8 @@ def create(choice: StrategyChoice, where: str) -> Strategy:
     """
     kind = _BY_NAME.get(choice.name)
     if kind is None:
-        close = difflib.get_close_matches(choice.name, _BY_NAME, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known strategies are {', '.join(_BY_NAME)}"
+        close = closest(choice.name, _BY_NAME)
+        hint = f"did you mean {close!r}?" if close else f"known strategies are {', '.join(_BY_NAME)}"
         raise ConfigError(where, "strategy.name", f"{choice.name!r} is not a strategy", hint)
     try:
         return msgspec.convert(choice.options, kind)

@@ -10,7 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.data.config import SourceConfig
-from edge_client.data.table import Labels, Numbers, Table, Wanted, name_in_file, read_failure, too_large, too_long
+from edge_client.data.table import (
+    Alive,
+    Labels,
+    Numbers,
+    Table,
+    Wanted,
+    name_in_file,
+    nobody_watches,
+    read_failure,
+    too_large,
+    too_long,
+)
 from fedloom.errors import CellError, DataError
 
 if TYPE_CHECKING:
@@ -28,7 +39,7 @@ class Block(NamedTuple):
     lines: list[int]
 
 
-def read_csv(source: SourceConfig, wanted: Wanted) -> Table:
+def read_csv(source: SourceConfig, wanted: Wanted, alive: Alive = nobody_watches) -> Table:
     """Read the wanted columns; the first line names the columns.
 
     Raises:
@@ -36,7 +47,7 @@ def read_csv(source: SourceConfig, wanted: Wanted) -> Table:
     """
     try:
         with _open(source) as stream:
-            return _read(source, wanted, stream)
+            return _read(source, wanted, stream, alive)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise read_failure(source, error) from None
 
@@ -46,7 +57,7 @@ def _open(source: SourceConfig) -> TextIO:
     return opener(source.path, "rt", encoding="utf-8-sig", newline="")
 
 
-def _read(source: SourceConfig, wanted: Wanted, stream: TextIO) -> Table:
+def _read(source: SourceConfig, wanted: Wanted, stream: TextIO, alive: Alive) -> Table:
     cells = csv.reader(_lines(source, stream), delimiter=source.delimiter, strict=True)
     try:
         header = [name.strip() for name in next(cells, [])]
@@ -56,6 +67,7 @@ def _read(source: SourceConfig, wanted: Wanted, stream: TextIO) -> Table:
         labels: dict[str, list[Labels]] = {name: [] for name in wanted.labels}
         lines: list[NDArray[np.int64]] = []
         for block in _blocks(source, cells, len(header)):
+            alive()
             columns = list(zip(*block.rows, strict=True))
             for name in wanted.numbers:
                 numbers[name].append(_to_numbers(source, name, columns[at[name]], block.lines))

@@ -7,6 +7,7 @@ the logarithm of the energy in each octave above one period a window, under a Ha
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.data.table import Alive, nobody_watches
 from fedloom.features import MOTION_SUMMARIES, OCTAVES, QUANTILES, channels, triples
 
 FLOOR = 1e-6
@@ -16,13 +17,18 @@ BLOCK = 16
 
 
 def summarise(
-    x: NDArray[np.float32], features: tuple[str, ...], starts: NDArray[np.int64], length: int
+    x: NDArray[np.float32],
+    features: tuple[str, ...],
+    starts: NDArray[np.int64],
+    length: int,
+    alive: Alive = nobody_watches,
 ) -> NDArray[np.float32]:
     """Describe the windows of `length` rows of `x` (n, d) that begin at `starts` (w,): (w, summary_width) float32."""
     signals = _with_magnitudes(x, features)
     summaries = np.empty((len(starts), len(MOTION_SUMMARIES) * len(signals)), np.float32)
     rows = np.arange(length)
     for first in range(0, len(starts), BLOCK):
+        alive()
         block = starts[first : first + BLOCK]
         windows = signals[:, block[:, None] + rows].transpose(1, 0, 2)
         summaries[first : first + BLOCK] = _describe(windows).reshape(len(block), -1)

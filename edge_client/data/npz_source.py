@@ -10,13 +10,24 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from edge_client.data.config import SourceConfig
-from edge_client.data.table import Labels, Numbers, Table, Wanted, name_in_file, read_failure, too_large, too_long
+from edge_client.data.table import (
+    Alive,
+    Labels,
+    Numbers,
+    Table,
+    Wanted,
+    name_in_file,
+    nobody_watches,
+    read_failure,
+    too_large,
+    too_long,
+)
 from fedloom.errors import CellError, DataError
 
 Array = NDArray[Any]
 
 
-def read_npz(source: SourceConfig, wanted: Wanted) -> Table:
+def read_npz(source: SourceConfig, wanted: Wanted, alive: Alive = nobody_watches) -> Table:
     """Read the wanted arrays: numbers as (n,) or (n, k), labels as (n,). Nothing is ever unpickled.
 
     Raises:
@@ -26,7 +37,10 @@ def read_npz(source: SourceConfig, wanted: Wanted) -> Table:
         with zipfile.ZipFile(source.path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > source.max_bytes:
                 raise too_large(source)
-            arrays = {name: _read_array(source, name, archive) for name in (*wanted.numbers, *wanted.labels)}
+            arrays = {}
+            for name in (*wanted.numbers, *wanted.labels):
+                alive()
+                arrays[name] = _read_array(source, name, archive)
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, ValueError, RuntimeError) as error:
         raise read_failure(source, error) from None  # RuntimeError: encrypted, or an unknown compression
     _check_rows(source, arrays)

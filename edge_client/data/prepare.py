@@ -12,7 +12,7 @@ from edge_client.data.config import SourceConfig
 from edge_client.data.csv_source import read_csv
 from edge_client.data.motion import summarise
 from edge_client.data.npz_source import read_npz
-from edge_client.data.table import Labels, Reader, Table, Wanted
+from edge_client.data.table import Alive, Labels, Reader, Table, Wanted, nobody_watches
 from edge_client.data.window import Spans, Target, recordings, window_starts, window_targets
 from fedloom.errors import CellError, DataError
 from fedloom.job import Data, Holdout, Window
@@ -30,14 +30,14 @@ class Prepared(NamedTuple):
     holdout: Dataset
 
 
-def prepare(source: SourceConfig, data: Data, loss: str, seed: int) -> Prepared:
-    """Read `source` as a job's `data` asks; `seed` draws a random hold-out.
+def prepare(source: SourceConfig, data: Data, loss: str, seed: int, alive: Alive = nobody_watches) -> Prepared:
+    """Read `source` as a job's `data` asks; `seed` draws a random hold-out, and `alive` feeds a watchdog.
 
     Raises:
         DataError: the file cannot be read, does not hold what the job needs, or gives no training sample.
     """
     regression = loss in ("mse", "huber")
-    table = _reader(source)(source, _wanted(data, regression))
+    table = _reader(source)(source, _wanted(data, regression), alive)
     y = _numbers(table, data) if regression else _class_numbers(source, table, data)
     x = _matrix(source, table, data)
     spans = recordings(tuple(table.labels[name] for name in data.groups), len(x))
@@ -45,7 +45,7 @@ def prepare(source: SourceConfig, data: Data, loss: str, seed: int) -> Prepared:
         train, held = _split_tail(spans, data.holdout.fraction)
     else:
         train, held = _split_random(source, spans, data, seed)
-    prepared = Prepared(_dataset(x, y, train, data), _dataset(x, y, held, data))
+    prepared = Prepared(*(_dataset(x, y, each, data, alive) for each in (train, held)))
     if prepared.train.samples == 0:
         raise _too_few(source, spans, data.window, data.holdout)
     return prepared
@@ -130,7 +130,7 @@ def _split_random(source: SourceConfig, spans: Spans, data: Data, seed: int) -> 
     return units[np.sort(order[count:])], units[np.sort(order[:count])]
 
 
-def _dataset(x: NDArray[np.float32], y: Target, spans: Spans, data: Data) -> Dataset:
+def _dataset(x: NDArray[np.float32], y: Target, spans: Spans, data: Data, alive: Alive) -> Dataset:
     """The rows in `spans`, or the windows that fit into them."""
     if data.window is None:
         inside = np.zeros(len(x) + 1, np.int64)
@@ -139,7 +139,7 @@ def _dataset(x: NDArray[np.float32], y: Target, spans: Spans, data: Data) -> Dat
         rows = np.flatnonzero(np.cumsum(inside)[:-1])
         return Dataset(x[rows], y[rows])
     starts = window_starts(spans, data.window.length, data.window.hop)
-    summaries = summarise(x, data.features, starts, data.window.length)
+    summaries = summarise(x, data.features, starts, data.window.length, alive)
     return Dataset(summaries, window_targets(y, starts, data.window.length))
 
 

@@ -1,6 +1,5 @@
 """What a reader hands over: the columns that a job asked for, checked, by the job's names."""
 
-import difflib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from edge_client.data.config import SourceConfig
 from fedloom.errors import DataError
+from fedloom.suggest import closest
 
 Numbers = NDArray[np.float32]
 """(n,) or (n, k) float32, finite."""
@@ -36,8 +36,14 @@ class Table(NamedTuple):
         return f"row {row}" if self.lines is None else f"line {self.lines[row]}"
 
 
-Reader = Callable[[SourceConfig, Wanted], Table]
+Alive = Callable[[], None]
+"""Called again and again during what may take longer than a watchdog's patience."""
+Reader = Callable[[SourceConfig, Wanted, Alive], Table]
 """Reads one kind of source. Raises DataError."""
+
+
+def nobody_watches() -> None:
+    """An `Alive` for where there is no watchdog."""
 
 
 def name_in_file(source: SourceConfig, wanted: str, present: Iterable[str]) -> str:
@@ -49,8 +55,8 @@ def name_in_file(source: SourceConfig, wanted: str, present: Iterable[str]) -> s
     name, names = source.columns.get(wanted, wanted), list(present)
     if name in names:
         return name
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    close = closest(name, names)
+    hint = f"did you mean {close!r}? " if close else ""
     shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     remedy = f"{hint}map it with [data.columns] or choose another file"
     raise DataError(source.path, wanted, f"the file has no {name!r}, only {shown or 'no columns'}", remedy)

@@ -136,6 +136,12 @@ class Link(Protocol):
             LinkError: the packet is larger than the broker takes, or the link is closed.
         """
 
+    def queued(self, topic: str) -> int:
+        """How many of the messages published on `topic` the broker does not have yet: on their way, or waiting."""
+
+    def withdraw(self, topic: str) -> None:
+        """Give up the messages on `topic` that are not on the wire yet, so that nothing waits behind them."""
+
     def subscribe(self, topic_filter: str) -> None:
         """Subscribe at QoS 1, now and after every connection."""
 
@@ -150,4 +156,7 @@ class Link(Protocol):
         """
 
     def close(self) -> None:
-        """Send what is queued, for a bounded time, then say goodbye, so that no will is published. No event follows."""
+        """Send what is queued, then say goodbye, so that no will is published. No event follows.
+
+        What could not be sent in a bounded time is given up, and the will is left to speak in its place.
+        """

@@ -27,7 +27,7 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A broker's address, how to log in, and the bounds of the link."""
 
-    host: str
+    host: Annotated[str, msgspec.Meta(min_length=1)]
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1883
     username: str = ""
     """Empty: the client id. Never anonymous, because amqtt keeps no session for anonymous clients."""

@@ -176,6 +176,12 @@ class MemoryLink:
             raise QueueFullError(f"{len(self._queue)} messages wait for the broker already")
         self._send()
 
+    def queued(self, topic: str) -> int:
+        return self._queue.count(topic)
+
+    def withdraw(self, topic: str) -> None:
+        self._queue.withdraw(topic)
+
     def subscribe(self, topic_filter: str) -> None:
         self._forgotten.pop(topic_filter, None)
         self._filters[topic_filter] = None

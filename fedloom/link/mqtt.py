@@ -1,8 +1,9 @@
-"""A link over MQTT: 5 where the broker has it, else 3.1.1. The only file that knows paho.
+"""A link over MQTT: 5 where the broker has it, else 3.1.1.
 
 Each connection gets a fresh paho client, driven by our own selector on the network thread, so that nothing of the last
 one (queue, packet ids, keepalive, will) leaks into the next. A message that is sent again therefore carries a new
-packet id: at QoS 1 a broker cannot tell, and our receivers expect duplicates.
+packet id: at QoS 1 a broker cannot tell, and our receivers expect duplicates. Only this file and its neighbour
+mqtt_client know paho.
 """
 
 import logging
@@ -14,8 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -32,6 +32,7 @@ from fedloom.link.base import (
     matches,
 )
 from fedloom.link.config import MqttConfig, read_password, tls_context
+from fedloom.link.mqtt_client import LastError, connect_properties, make_client
 from fedloom.link.reconnecting import CLOSE_TIMEOUT_S, End, ReconnectingLink, default_retry_s
 
 __all__ = ["MqttConfig", "MqttLink"]
@@ -40,8 +41,8 @@ CONNECT_TIMEOUT_S = 5.0
 """For each of: TCP connection, TLS handshake, CONNECT to CONNACK."""
 MAX_IN_FLIGHT = 64
 """Unacknowledged publishes, where the broker would allow more."""
-MAX_INBOUND_PACKET_BYTES = 2**20
-"""Larger packets are not sent to us (MQTT 5)."""
+MAX_UNSENT_BYTES = 128 * 1024
+"""What the kernel takes from us ahead of the wire: all else can still be withdrawn."""
 
 _V5 = MQTTProtocolVersion.MQTTv5
 _UNSUPPORTED_PROTOCOL = 0x84
@@ -68,7 +69,7 @@ class MqttLink(ReconnectingLink):
         tls = tls_context(config.tls) if config.tls else None
 
         def connect(link: ReconnectingLink, protocol: int, serial: int) -> _Connection:
-            client = _make_client(client_id, MQTTProtocolVersion(protocol), will)
+            client = make_client(client_id, MQTTProtocolVersion(protocol), will, CONNECT_TIMEOUT_S)
             client.username_pw_set(config.username or client_id, password)
             if tls:
                 client.tls_set_context(tls)
@@ -76,50 +77,6 @@ class MqttLink(ReconnectingLink):
 
         protocols = {"auto": (5, 4), "5": (5,), "3.1.1": (4,)}[config.protocol]
         super().__init__(connect, protocols, config.max_queued_bytes, on_event, retry_s)
-
-
-def _make_client(client_id: str, protocol: MQTTProtocolVersion, make_will: MakeWill | None) -> paho.Client:
-    # For MQTT 5, paho refuses the argument: clean start is said at connect.
-    session: dict[str, Any] = {} if protocol == _V5 else {"clean_session": False}
-    client = paho.Client(
-        CallbackAPIVersion.VERSION2,
-        client_id,
-        protocol=protocol,
-        manual_ack=True,
-        reconnect_on_failure=False,
-        **session,
-    )
-    client.max_inflight_messages_set(0)  # no limit in paho: the window is kept by our queue
-    client.connect_timeout = CONNECT_TIMEOUT_S
-    if make_will:
-        will = make_will()
-        properties = None
-        if protocol == _V5:
-            properties = _properties(PacketTypes.WILLMESSAGE)
-            properties.WillDelayInterval = will.delay_s
-        client.will_set(will.topic, will.payload, qos=1, retain=will.retain, properties=properties)
-    return client
-
-
-def _properties(packet_type: int) -> Properties:
-    return Properties(packet_type)  # type: ignore[no-untyped-call]  # paho's own omission
-
-
-def _connect_properties(config: MqttConfig) -> Properties:
-    properties = _properties(PacketTypes.CONNECT)
-    properties.SessionExpiryInterval = config.session_expiry_s
-    properties.ReceiveMaximum = config.max_unacknowledged
-    properties.MaximumPacketSize = MAX_INBOUND_PACKET_BYTES
-    return properties
-
-
-class _LastError(logging.Logger):
-    """paho says why a socket failed only in its log."""
-
-    text = ""
-
-    def handle(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()
 
 
 class _Connection:
@@ -136,7 +93,7 @@ class _Connection:
         self._reason = ""
         self._subscribing: dict[int, list[str]] = {}
         self._selector = selectors.DefaultSelector()
-        self._errors = _LastError(__name__, logging.ERROR)
+        self._errors = LastError(__name__, logging.ERROR)
         client.enable_logger(self._errors)
         client.on_socket_open = self._on_socket_open
         client.on_socket_close = self._on_socket_close
@@ -181,13 +138,15 @@ class _Connection:
                 config.port,
                 config.keepalive_s,
                 clean_start=False if v5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
-                properties=_connect_properties(config) if v5 else None,
+                properties=connect_properties(config) if v5 else None,
             )
         except ssl.SSLError as error:
             cut = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
             return End(f"TLS with {config.host}:{config.port}: {error}", hopeless=not cut)
         except OSError as error:
             return End(f"{config.host}:{config.port}: {error}")
+        except ValueError as error:  # UnicodeError, too: what is no host name at all
+            return End(f"{config.host!r} is not a host name ({error})", hopeless=True)
         try:
             self._serve()
         except Exception as error:  # whatever a broker's bytes make paho raise ends this connection, not the link
@@ -209,8 +168,10 @@ class _Connection:
                 self._send()
             if closing.is_set():
                 leave_by_s = min(leave_by_s, now_s + CLOSE_TIMEOUT_S)
-                if not len(self._link.queue) or now_s > leave_by_s:
+                if not len(self._link.queue):
                     client.disconnect()
+                elif now_s > leave_by_s:
+                    return  # no DISCONNECT: a goodbye may be among what was not sent, so the will has to speak
                 if now_s > leave_by_s + CLOSE_TIMEOUT_S:
                     return
             if client.socket() is not None:
@@ -220,7 +181,7 @@ class _Connection:
         for command in self._link.commands():
             command(self)
         window = min(self._limits.receive_maximum, MAX_IN_FLIGHT)
-        while self._client.socket() is not None:
+        while self._client.socket() is not None and not self._client.want_write():  # what paho holds is past recall
             with self._link.lock:
                 message = self._link.queue.take(window)
             if message is None:
@@ -265,6 +226,7 @@ class _Connection:
 
     def _on_socket_open(self, client: paho.Client, userdata: object, sock: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
         self._selector.register(sock, selectors.EVENT_READ)
 
     def _on_socket_close(self, client: paho.Client, userdata: object, sock: Any) -> None:
@@ -310,7 +272,7 @@ class _Connection:
         if message.qos == 0 and not any(matches(each, message.topic) for each in list(self._link.filters)):
             return  # nobody of us sends at QoS 0: amqtt hands every retained message to whoever reconnects
         token = Token(self._serial, message.mid if message.qos else 0)
-        self._link.emit(Received(message.topic, bytes(message.payload), message.retain, token))
+        self._link.received(Received(message.topic, bytes(message.payload), message.retain, token))
 
     def _on_publish(
         self, client: paho.Client, userdata: object, packet_id: int, code: ReasonCode, _: Properties | None

@@ -22,6 +22,8 @@ CLOSE_TIMEOUT_S = 2.0
 """What `close` allows for sending what is queued."""
 STABLE_S = 10.0
 """A connection that lived so long was a good one: backoff starts again from nothing."""
+MAX_INBOUND_PACKET_BYTES = 256 * 1024
+"""Larger packets are not sent to us (MQTT 5), or dropped when they come: twice a frame of 120 KiB and its topic."""
 JOIN_TIMEOUT_S = 15.0
 """The longest that a connection may take to notice that the link is closing: name resolution and TLS block."""
 
@@ -76,6 +78,8 @@ class ReconnectingLink:
         self.filters: dict[str, None] = {}
         self.forgotten: dict[str, None] = {}
         """Filters that the broker's session may still hold."""
+        self.oversized = 0
+        """Messages that were dropped for their size."""
         self.closing = threading.Event()
         self.wake_reader, self._wake_writer = socket.socketpair()
         self.wake_reader.setblocking(False)
@@ -104,6 +108,14 @@ class ReconnectingLink:
                 raise QueueFullError(f"{len(self.queue)} messages wait for the broker already")
         self._wake()
 
+    def queued(self, topic: str) -> int:
+        with self.lock:
+            return self.queue.count(topic)
+
+    def withdraw(self, topic: str) -> None:
+        with self.lock:
+            self.queue.withdraw(topic)
+
     def subscribe(self, topic_filter: str) -> None:
         self.forgotten.pop(topic_filter, None)
         self.filters[topic_filter] = None
@@ -130,6 +142,17 @@ class ReconnectingLink:
         """Said by the connection: the broker has let us in."""
         self._limits = limits
         self.emit(Connected(limits))
+
+    def received(self, message: Received) -> None:
+        """Said by the connection: a message has come. One above our bound, which not every broker keeps, is dropped."""
+        if len(message.payload) <= MAX_INBOUND_PACKET_BYTES:
+            self.emit(message)
+            return
+        self.oversized += 1
+        if self.oversized & (self.oversized - 1) == 0:  # the 1st, 2nd, 4th, 8th …: a flood must not fill the log
+            text = "link.oversized topic=%s bytes=%d count=%d"
+            log.warning(text, message.topic, len(message.payload), self.oversized)
+        self.acknowledge(message)
 
     def commands(self) -> Iterable[Callable[[Connection], None]]:
         """What other threads have asked for since the last call."""
@@ -174,8 +197,12 @@ class ReconnectingLink:
         for protocol in self._protocols:
             self._serial += 1
             self._commands.clear()
-            self._connection = self._connect(self, protocol, self._serial)
-            end = self._connection.run()
+            try:
+                self._connection = self._connect(self, protocol, self._serial)
+                end = self._connection.run()
+            except Exception as error:  # a thread that dies of it would leave a daemon that waits for ever
+                log.warning("link.failed", exc_info=True)
+                return End(f"{type(error).__name__}: {error}", hopeless=True)
             if end.connected:
                 self._protocols = (protocol,)
             if not end.unanswered or self.closing.is_set():

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edge_client.events import Action, Came, Connected, PersistState, Started, Train, Work
-from edge_client.session import Bounds, Session
+from edge_client.rounds import Bounds
+from edge_client.session import Session
 from edge_client.state import DeviceState, OutboxEntry
 from fedloom import msgpack
 from fedloom.job import Data

@@ -4,6 +4,7 @@ import json
 import os
 import queue
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from simulation.broker import start_broker
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20.0
-FORBIDDEN = ("asyncio", "flwr", "torch", "pydantic", "sqlalchemy", "typer", "rich", "concurrent")
+FORBIDDEN = ("asyncio", "flwr", "torch", "pydantic", "sqlalchemy", "typer", "rich", "concurrent", "difflib")
 
 
 class Process:
@@ -301,6 +302,29 @@ def test_a_broker_that_refuses_is_one_line(config: Path, tmp_path: Path, start: 
     (line,) = process.lines
     assert line.startswith(f"fedloom-edge: error: 127.0.0.1:{broker.port}: the broker refuses us")
     assert list((tmp_path / "state" / "outbox").iterdir()) == []
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_disk_that_fails_is_told_to_the_aggregator(
+    ears: Ears, config: Path, start: Callable[..., Process], protocol: str
+) -> None:
+    process = start(config, FEDLOOM_EDGE__BROKER__PROTOCOL=f"'{protocol}'")
+    ears.wait_for("ready")
+    resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (0, 0))
+    ears.announce(Phase.STATISTICS)
+    ears.wait_for("disconnected")
+    assert process.end(0) == 1
+    assert "cannot be written" in process.lines[-1]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("host", ["a..b", "x" * 70])
+def test_what_is_no_host_name_is_one_line(config: Path, start: Callable[..., Process], host: str) -> None:
+    process = start(config, "--log-level", "error", FEDLOOM_EDGE__BROKER__HOST=host)
+    assert process.end(0) == 2
+    (line,) = process.lines
+    assert "is not a host name" in line
 
 
 @pytest.mark.broker

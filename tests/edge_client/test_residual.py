@@ -19,3 +19,23 @@ def test_a_residual_is_handed_to_its_own_job_only(aggregator: Any, bench: Any) -
     actions = [*bench.manifest(manifest), *bench.down(aggregator.task(manifest))]
     (work,) = [action.work for action in actions if isinstance(action, Train)]
     assert work.residual == b""
+
+
+def test_a_residual_whose_update_has_no_receipt_is_never_counted_twice(aggregator: Any, bench: Any) -> None:
+    """The update may have been accepted, and its receipt lost: the residual that it carried is in the model then."""
+    (stored,) = [a for a in bench.do(Trained(bench.work(), ANSWER)) if isinstance(a, StoreOutbox)]
+    bench.down(aggregator.receipt(stored.entry.blob))
+    spent = bench.work()
+    assert spent.residual == stored.entry.digest
+    bench.do(Trained(spent, ANSWER))  # no receipt comes
+    assert bench.work().residual == b""
+    assert (bench.state.residual, bench.state.residual_job) == (b"", b"")
+
+
+def test_a_round_that_was_not_answered_leaves_the_residual_alone(aggregator: Any, bench: Any) -> None:
+    (stored,) = [a for a in bench.do(Trained(bench.work(), ANSWER)) if isinstance(a, StoreOutbox)]
+    bench.down(aggregator.receipt(stored.entry.blob))
+    bench.work()  # never done
+    assert bench.work().residual == stored.entry.digest
+    bench.do(Trained(bench.work(), Answer(Update(8, 0, 0.0, b"", b"", "no data"))))  # declined: carries no residual
+    assert bench.work().residual == stored.entry.digest

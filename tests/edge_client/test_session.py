@@ -27,7 +27,7 @@ from edge_client.events import (
     Trained,
     Unsubscribe,
 )
-from edge_client.session import declined
+from edge_client.rounds import declined
 from fedloom import msgpack
 from fedloom.errors import Reason
 from fedloom.wire.chunks import Assembler

@@ -24,7 +24,8 @@ from edge_client.events import (
     Trained,
     Work,
 )
-from edge_client.session import Bounds, Session
+from edge_client.rounds import Bounds
+from edge_client.session import Session
 from edge_client.state import DeviceState, OutboxEntry
 from fedloom.trust.device_keys import DeviceKeys, load_device_keys
 from fedloom.wire.envelope import Type, parse

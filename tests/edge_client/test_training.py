@@ -191,3 +191,13 @@ def test_training_stops_when_asked(source: SourceConfig, make_work: MakeWork) ->
     asked = iter([False, False, False, True])
     training = Training(source, b"D" * 16, lambda name: b"")
     assert training.run(make_work(), lambda: next(asked)) is None
+
+
+def test_reading_and_evaluating_say_that_they_go_on(source: SourceConfig, make_work: MakeWork) -> None:
+    calls: list[str] = []
+    training = Training(source, b"D" * 16, lambda name: b"", lambda: calls.append("alive"))
+    assert training.run(make_work(train=False), never)
+    assert len(calls) >= 1 + 2  # a block of rows, before and after the evaluation
+    calls.clear()
+    assert training.run(make_work(train=False), never)
+    assert len(calls) >= 2

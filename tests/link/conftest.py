@@ -75,14 +75,19 @@ class Stage:
 
     def peer(self, name: str, *filters: str, will: MakeWill | None = None) -> Peer:
         """A connected peer with these subscriptions in place; filters are below the test's own prefix."""
-        peer = Peer(self)
-        peer.link = self.make_link(f"{self.prefix}{name}", peer.inbox.put, will)
+        peer = self.idle_peer(name, will)
         for each in filters:
             peer.link.subscribe(f"{self.prefix}/{each}")
         peer.link.start()
-        self.peers.append(peer)
         peer.expect(Connected)
         peer.expect(Subscribed, len(filters))
+        return peer
+
+    def idle_peer(self, name: str, will: MakeWill | None = None) -> Peer:
+        """One whose link is not started."""
+        peer = Peer(self)
+        peer.link = self.make_link(f"{self.prefix}{name}", peer.inbox.put, will)
+        self.peers.append(peer)
         return peer
 
     def make_link(self, client_id: str, on_event: Callable[[Event], None], will: MakeWill | None) -> Link:

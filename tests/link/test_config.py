@@ -56,9 +56,11 @@ def test_old_tls_and_unchecked_certificates_are_never_allowed() -> None:
     assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
 
 
-@pytest.mark.parametrize("text", ["port = 0", "protocol = '4'", "keepalive_s = 0", "tsl = 1", "session_expiry_s = -1"])
+@pytest.mark.parametrize(
+    "text", ["port = 0", "protocol = '4'", "keepalive_s = 0", "tsl = 1", "session_expiry_s = -1", "host = ''"]
+)
 def test_impossible_settings_are_refused(tmp_path, text) -> None:
     path = tmp_path / "broker.toml"
-    path.write_text(f"host = 'h'\n{text}\n")
+    path.write_text(text if text.startswith("host") else f"host = 'h'\n{text}\n")
     with pytest.raises(ConfigError, match=text.split(" ", maxsplit=1)[0]):
         config.load(path, MqttConfig)

@@ -1,5 +1,7 @@
 """What every link and broker must do, and where amqtt is known to differ (`Traits`)."""
 
+import time
+
 import pytest
 
 from fedloom.errors import LinkError
@@ -160,3 +162,23 @@ def test_a_full_queue_says_so(stage) -> None:
     with pytest.raises(QueueFullError, match="63 messages wait for the broker"):
         link.publish("x", bytes(1 << 20))
     link.close()
+
+
+def test_what_the_broker_does_not_have_is_counted_and_can_be_withdrawn(stage) -> None:
+    listener = stage.peer("a", "x", "y")
+    peer = stage.idle_peer("b")
+    for number in range(3):
+        peer.link.publish(f"{stage.prefix}/x", b"dead %d" % number)
+    peer.link.publish(f"{stage.prefix}/y", b"alive")
+    assert [peer.link.queued(f"{stage.prefix}/{each}") for each in "xyz"] == [3, 1, 0]
+    peer.link.withdraw(f"{stage.prefix}/x")
+    peer.link.withdraw(f"{stage.prefix}/z")
+    assert [peer.link.queued(f"{stage.prefix}/{each}") for each in "xyz"] == [0, 1, 0]
+    peer.link.start()
+    listener.expect_payload(b"alive")
+    peer.expect(Connected)
+    deadline = time.monotonic() + 10.0
+    while peer.link.queued(f"{stage.prefix}/y") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert peer.link.queued(f"{stage.prefix}/y") == 0
+    assert listener.payloads() == [b"alive"]

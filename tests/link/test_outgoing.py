@@ -40,6 +40,35 @@ def test_nothing_is_lost_reordered_or_kept_beyond_the_bound(steps, window, sizes
     assert len(queue) == 0
 
 
+@given(steps=STEPS)
+def test_each_topic_is_counted_until_the_broker_has_it_or_it_is_withdrawn(steps) -> None:
+    queue, sent = OutgoingQueue(max_bytes=10**6), []
+    kept = dead = 0  # `dead` waits on a topic that is withdrawn again and again
+    for number, step in enumerate(steps):
+        if step == "offer":
+            kept += queue.offer(Outgoing("kept", b"", retain=False))
+            dead += queue.offer(Outgoing("dead", b"", retain=False))
+        elif step == "lose":
+            queue.withdraw("dead")
+            dead = sum(topic == "dead" for topic in sent)
+        elif step == "send" and (taken := queue.take(9)) is not None:
+            queue.sent(number, taken)
+            sent.append(taken.topic)
+        elif step == "acknowledge" and sent:
+            queue.acknowledged(next(iter(queue._in_flight)))
+            kept, dead = (kept - 1, dead) if sent.pop(0) == "kept" else (kept, dead - 1)
+        assert (queue.count("kept"), queue.count("dead"), len(queue)) == (kept, dead, kept + dead)
+
+
+def test_what_is_withdrawn_makes_room() -> None:
+    queue = OutgoingQueue(max_bytes=1000)
+    assert queue.offer(Outgoing("t", bytes(700), retain=False))
+    assert not queue.offer(Outgoing("u", bytes(700), retain=False))
+    queue.withdraw("t")
+    assert queue.offer(Outgoing("u", bytes(700), retain=False))
+    assert [queue.take(1).topic, queue.take(1)] == ["u", None]
+
+
 def test_an_empty_queue_takes_a_message_of_any_size_and_is_empty_again_after() -> None:
     queue = OutgoingQueue(max_bytes=10)
     large = Outgoing("t", bytes(1000), retain=False)

@@ -136,9 +136,26 @@ def test_width_that_the_model_does_not_take(csv_file, good, data):
 
 
 def test_a_new_kind_of_source_is_one_more_reader(monkeypatch, data):
-    def sensor(_source, wanted):
+    def sensor(_source, wanted, _alive):
         numbers = {name: np.arange(10, dtype=np.float32) for name in wanted.numbers}
         return Table(numbers, {name: np.array(["a"] * 10) for name in wanted.labels}, None)
 
     monkeypatch.setitem(READERS, "csv", sensor)
     assert prepare_module.prepare(SourceConfig("bus-0", kind="csv"), data, "cross_entropy", 0).train.samples == 8
+
+
+@pytest.mark.parametrize("window", [None, Window(4, 1)])
+def test_long_reading_says_that_it_goes_on(csv_file, data, window):
+    rows = "".join(f"{row // 600},{'ab'[row % 2]},{row},{row}\n" for row in range(1800))
+    calls = []
+    data = replace(data, window=window)
+    prepare(csv_file("recording,move,ax,ay\n" + rows), data, "cross_entropy", 0, lambda: calls.append(1))
+    assert len(calls) >= (4 if window is None else 100)
+
+
+def test_reading_arrays_says_that_it_goes_on(npz_file):
+    calls = []
+    source = npz_file(x=np.arange(12.0), z=np.arange(12.0), y=np.arange(12) % 2)
+    data = Data(features=("x", "z"), target="y", classes=("0", "1"))
+    prepare(source, data, "binary_cross_entropy", 0, lambda: calls.append(1))
+    assert len(calls) == 3
