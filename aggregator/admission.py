@@ -4,7 +4,6 @@
 `examine` opens and reads it.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +24,8 @@ from fedloom.wire.messages import Phase, Update, Verdict
 
 _BODY_OVERHEAD_BYTES = 4096
 """All of an update's body but the vector and the metrics, declined reason included."""
+_MAX_SUM = 1e300
+"""Losses and metrics up to here stay finite when those of a hundred million devices are added up."""
 
 
 class Candidate(NamedTuple):
@@ -46,18 +47,19 @@ class Gate:
         self.job = job
         self.opened = opened
         self.invited = frozenset(each.device for each in opened.invitations)
+        self.evaluating = frozenset(each.device for each in opened.invitations if each.evaluate)
         self.seal_key = SealKey(root.suite, opened.round_key) if opened.round_key else None
         self.weights: Vector = np.empty(job.model.layout().size if opened.phase is Phase.TRAIN else 0, np.float32)
         """Where vectors are decoded to be looked at; used again for each."""
-        self.metrics_bytes = 8 * Metrics.length(job.training.loss, job.model.outputs)
-        vector_bytes = self._vector_bytes()
-        self.max_plain_bytes = vector_bytes + self.metrics_bytes + _BODY_OVERHEAD_BYTES
+        self.metrics_bytes = _metrics_bytes(job)
+        self.max_plain_bytes = _max_plain_bytes(job, opened.phase)
         self.max_bytes = min(max_update_bytes, self.max_plain_bytes + envelope.MAX_OVERHEAD_BYTES)
 
-    def _vector_bytes(self) -> int:
-        if self.opened.phase is Phase.TRAIN:
-            return encoding.encoded_bytes(self.job.update.encoding, self.weights.size)
-        return 8 * (1 + 2 * self.job.model.inputs) if self.opened.phase is Phase.STATISTICS else 0
+
+def largest_update_bytes(job: Job) -> int:
+    """Bytes that the envelope of an update of this job may need."""
+    phases = (Phase.TRAIN, Phase.STATISTICS) if job.data.standardise else (Phase.TRAIN,)
+    return max(_max_plain_bytes(job, phase) for phase in phases) + envelope.MAX_OVERHEAD_BYTES
 
 
 def screen(topic: str, blob: bytes, gate: Gate) -> Candidate:
@@ -105,12 +107,13 @@ def examine(candidate: Candidate, gate: Gate, utc_s: float) -> Answer:
         raise Refused(Reason.TOO_LARGE)
     plain = message.open(gate.seal_key)
     update = decode(plain, Update)
-    answer = Answer(device.id, candidate.digest, Verdict.DECLINED, update.declined, size_bytes=len(message.blob))
+    reason = _printable(update.declined)
+    answer = Answer(device.id, candidate.digest, Verdict.DECLINED, reason, size_bytes=len(message.blob))
     if update.declined:
         return answer
     _check_counts(update, gate.job)
     _check_vector(update, message.header.encoding, gate)
-    _check_metrics(update.metrics, gate)
+    _check_metrics(update.metrics, device.id, gate)
     return answer._replace(
         verdict=Verdict.ACCEPTED,
         samples=update.samples,
@@ -118,6 +121,25 @@ def examine(candidate: Candidate, gate: Gate, utc_s: float) -> Answer:
         encoding=message.header.encoding,
         body=plain,
     )
+
+
+def _max_plain_bytes(job: Job, phase: Phase) -> int:
+    return _vector_bytes(job, phase) + _metrics_bytes(job) + _BODY_OVERHEAD_BYTES
+
+
+def _vector_bytes(job: Job, phase: Phase) -> int:
+    if phase is Phase.TRAIN:
+        return encoding.encoded_bytes(job.update.encoding, job.model.layout().size)
+    return 8 * (1 + 2 * job.model.inputs) if phase is Phase.STATISTICS else 0
+
+
+def _metrics_bytes(job: Job) -> int:
+    return 8 * Metrics.length(job.training.loss, job.model.outputs)
+
+
+def _printable(text: str) -> str:
+    """A device's words as a terminal and a log may show them: one line, no control sequences."""
+    return "".join(each if each.isprintable() else "·" for each in text)
 
 
 def _check_invited(message: Envelope, gate: Gate) -> None:
@@ -146,8 +168,8 @@ def _is_late(message: Envelope, opened: RoundRecord) -> bool:
 def _check_counts(update: Update, job: Job) -> None:
     if update.samples > job.update.max_samples:
         raise Refused(Reason.SAMPLES_EXCEEDED, f"{update.samples} samples, {job.update.max_samples} allowed")
-    if not math.isfinite(update.train_loss):
-        raise Refused(Reason.NON_FINITE, "the training loss")
+    if not abs(update.train_loss) <= _MAX_SUM:  # NaN is not
+        raise Refused(Reason.NON_FINITE, "the training loss is not finite, or too large to be added up")
 
 
 def _check_vector(update: Update, code: int, gate: Gate) -> None:
@@ -178,15 +200,26 @@ def _check_moments(update: Update, job: Job) -> None:
         raise Refused(Reason.MALFORMED, str(error)) from None
     if moments.samples != update.samples:
         raise Refused(Reason.SAMPLES_EXCEEDED, f"moments of {moments.samples} samples in an update of {update.samples}")
+    magnitude = float(moments.magnitudes.max())
+    if magnitude > job.update.max_feature:
+        allowed = f"{job.update.max_feature:.3g} allowed (update.max_feature)"
+        raise Refused(Reason.NORM_EXCEEDED, f"a feature's root mean square is {magnitude:.3g}, {allowed}")
 
 
-def _check_metrics(data: bytes, gate: Gate) -> None:
+def _check_metrics(data: bytes, device: bytes, gate: Gate) -> None:
     if not data:
+        if gate.opened.phase is Phase.EVALUATE:
+            raise Refused(Reason.BAD_METRICS, "none where nothing else was asked for")
         return
+    if device not in gate.evaluating:
+        raise Refused(Reason.BAD_METRICS, "metrics that were not asked for")
     if len(data) != gate.metrics_bytes:
         raise Refused(Reason.BAD_METRICS, f"{len(data)} bytes, {gate.metrics_bytes} expected")
+    sums = np.frombuffer(data, "<f8")
+    if not (np.abs(sums) <= _MAX_SUM).all():  # NaN is not
+        raise Refused(Reason.BAD_METRICS, "not finite, or too large to be added up")
     try:
-        metrics = Metrics.from_vector(np.frombuffer(data, "<f8"), gate.job.training.loss, gate.job.model.outputs)
+        metrics = Metrics.from_vector(sums, gate.job.training.loss, gate.job.model.outputs)
     except ValueError as error:
         raise Refused(Reason.BAD_METRICS, str(error)) from None
     if metrics.samples > gate.job.update.max_samples:

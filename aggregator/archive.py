@@ -29,10 +29,13 @@ class Archive:
         self._strategy = strategy
         self._retention = retention
         self._opened: RoundRecord | None = None
+        self._has_forgotten = False
+        """Whether no key of a closed round is on the disk any more."""
 
     def resume(self, opened: RoundRecord | None) -> None:
-        """The round that answers belong to."""
+        """The round that answers belong to. The process before may have died with erased keys still in the log."""
         self._opened = opened
+        self._has_forgotten = self.store.forget()
 
     def add(self, manifest_version: int, answers: Sequence[Answer]) -> Stored:
         """Keep answers that came together: one append to the spool, one transaction."""
@@ -54,6 +57,7 @@ class Archive:
         saved = (turn.model, self.registry.save(turn.model)) if turn.model else None
         before = self._opened
         self.store.turn(turn.closed, saved, turn.opened, self._job.name)
+        self._has_forgotten = self.store.forget()
         if turn.closed and turn.closed.metrics and before and before.model_version is not None:
             self.registry.evaluated(before.model_version, turn.closed.metrics)
         if turn.opened:
@@ -66,6 +70,8 @@ class Archive:
 
     def changed_fleet(self) -> FleetChanged | None:
         """The devices, if another process has written since the last call."""
+        if not self._has_forgotten:
+            self._has_forgotten = self.store.forget()
         return FleetChanged(tuple(self.store.devices())) if self.store.was_changed_by_others() else None
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from aggregator import keys, overview
 from aggregator.config import Loaded, load_config
 from aggregator.initial import initial_model
 from aggregator.notices import AnyNotice
+from aggregator.opening import check_manifest
 from aggregator.provision import DEFAULT_DAYS, new_device
 from aggregator.report import to_operator
 from aggregator.service import Service
@@ -149,6 +150,7 @@ def job_check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The job
     """
     read = load_job(file)
     create(read.strategy, str(file))
+    check_manifest(read, str(file))
     initial_model(read, file)
     size = read.model.layout().size
     typer.echo(f"{file}: job {read.name} is right: {size:,} weights, {read.rounds.count} rounds, {read.strategy.name}")
@@ -190,13 +192,15 @@ def model_export(
 
 async def _serve(loaded: Loaded, tell: Callable[[AnyNotice], None], exit_when_done: bool) -> None:
     parts = assemble(loaded)
+    broker = loaded.config.broker
     try:
         service = Service(
             parts.coordinator,
             parts.archive,
             parts.fleet.topics,
-            lambda on_event: MqttLink(loaded.config.broker, parts.client_id, on_event),
+            lambda on_event: MqttLink(broker, parts.client_id, on_event),
             tell,
+            broker=f"{broker.host}:{broker.port}",
             exit_when_done=exit_when_done,
         )
         await service.run()

@@ -15,6 +15,7 @@ import msgspec
 
 from aggregator.admission import Gate
 from aggregator.announcer import Announcer
+from aggregator.attendance import Attendance
 from aggregator.events import (
     Acknowledge,
     Action,
@@ -35,21 +36,24 @@ from aggregator.events import (
     Turn,
     Turned,
     WakeAt,
+    Warn,
 )
 from aggregator.fleet import Fleet
 from aggregator.intake import Intake, by_digest
 from aggregator.notices import Done, Ready, RoundClosed, RoundOpened, Stalled, Started
-from aggregator.progress import Progress, Setup
+from aggregator.patience import Patience
+from aggregator.progress import Opened, Progress, Setup
 from aggregator.records import Answer, Invitation, Outcome, RoundRecord, Snapshot
 from aggregator.round import RoundState
+from aggregator.throttle import Throttle
 from aggregator.writer import Writer
-from fedloom.errors import Refused
+from fedloom.errors import Reason, Refused
 from fedloom.link.base import Received
 from fedloom.wire.chunks import Assembler
 from fedloom.wire.messages import Phase, Verdict
 
-ABORTS_BEFORE_STALL = 5
-"""Attempts of one round in a row; then the job waits for a change among the devices, or for a deadline's time."""
+MAX_LINGER_S = 30.0
+"""How long, at most, devices that stay connected after the job keep `Finish` waiting."""
 
 
 class Stage(Enum):
@@ -85,8 +89,12 @@ class Coordinator:
         self._invitations: dict[bytes, Invitation] = {}
         self._turning = _Turning(None, None, 0.0)
         self._began_s = 0.0
-        self._stalled_until_s = 0.0
-        self._stall_reason = ""
+        self._leave_at_s = float("inf")
+        self._attendance = Attendance(fleet, setup.job.rounds)
+        self._patience = Patience(setup.job.rounds.deadline_s)
+        self._throttle = Throttle(fleet)
+        self._dropped = 0
+        """Messages since the last round was closed that were too many, or presence that was not believed."""
 
     def handle(self, event: Event, now: Now) -> list[Action]:
         """Take an event; the actions are to be carried out in their order."""
@@ -100,11 +108,11 @@ class Coordinator:
             case Turned():
                 return self._turned(now)
             case Tick():
-                return self._close_if_due(now) if self.stage is Stage.COLLECTING else self._open_if_possible(now)
+                return self._tick(now)
             case FleetChanged(records):
                 return [Resubscribe()] if self._fleet.update(records) else []
             case LinkUp():
-                return self._link_up()
+                return self._link_up(now)
             case LinkDown():
                 self._announcer.is_link_up = False
                 return []
@@ -115,39 +123,60 @@ class Coordinator:
         newest, job = self._snapshot.newest, self._setup.job.name
         federation = self._setup.root.federation.hex()
         actions: list[Action] = [Tell(Started(federation, job, newest is not None))]
-        if newest is None or (self._snapshot.outcome is not None and newest.phase is not Phase.DONE):
-            return [*actions, self._ready_notice()]
+        if newest is None:
+            return [*actions, self._ready_notice(now)]
+        self._attendance.resume(now.monotonic_s)
+        actions.append(WakeAt(now.monotonic_s + self._setup.job.rounds.deadline_s))
+        if self._snapshot.outcome is not None and newest.phase is not Phase.DONE:
+            return [*actions, self._ready_notice(now)]
         self._announcer.resume(newest, self._progress.broadcast)
         self._collect(newest, self._snapshot.answers, self._snapshot.earlier, now)
         if newest.phase is Phase.DONE:
             return [*actions, Tell(self._done_notice(newest))]
-        return [*actions, WakeAt(now.monotonic_s + self._setup.job.rounds.deadline_s), *self._close_if_due(now)]
+        return [*actions, *self._close_if_due(now)]
 
-    def _link_up(self) -> list[Action]:
+    def _tick(self, now: Now) -> list[Action]:
+        match self.stage:
+            case Stage.COLLECTING:
+                return self._close_if_due(now)
+            case Stage.DONE:
+                return self._finish(now)
+            case _:
+                return self._open_if_possible(now)
+
+    def _link_up(self, now: Now) -> list[Action]:
         self._announcer.is_link_up = True
         if self.stage not in (Stage.COLLECTING, Stage.FUSING, Stage.DONE):
             return []  # while turning, the new round will be announced when it is durable
-        return [*self._announcer.repeat(), *self._tasks(), *self._finish()]
+        return [*self._announcer.repeat(), *self._tasks(), *self._linger(now)]
 
     def _received(self, received: Received, now: Now) -> list[Action]:
+        if not self._throttle.admits(received.topic, now.monotonic_s):
+            return self._throttled(received, now)
         if received.topic.endswith("/state"):
             return [Acknowledge(received), *self._presence(received, now)]
         if self._intake is None:
             return [Acknowledge(received)]
-        return [*self._intake.arrived(received, now.utc_s), *self._close_if_due(now)]
+        return [*self._intake.arrived(received, now), *self._close_if_due(now)]
+
+    def _throttled(self, received: Received, now: Now) -> list[Action]:
+        self._dropped += 1
+        if self._intake and received.topic.endswith("/up") and self._intake.throttled(received.topic):
+            return [Acknowledge(received), *self._close_if_due(now)]
+        return [Acknowledge(received)]
 
     def _presence(self, received: Received, now: Now) -> list[Action]:
         try:
-            heard = self._fleet.hear(received.topic, received.payload)
-        except Refused:
+            news = self._fleet.hear(received.topic, received.payload)
+        except Refused as refusal:
+            self._dropped += 1
+            return [Warn(refusal.detail)] if refusal.reason is Reason.OLD else []
+        if news is None:
             return []
-        if heard is None:
-            return []
-        device, is_ready = heard
+        self._attendance.spoke(news.device)
         if self.stage is Stage.WAITING:
-            self._stalled_until_s = 0.0
-            return [self._ready_notice(), *self._open_if_possible(now)]
-        return self._tasks(only=device) if is_ready else []
+            return [self._ready_notice(now), *self._open_sooner(news.is_change, now)]
+        return self._tasks(only=news.device) if news.is_ready else self._finish(now)
 
     def _tasks(self, only: bytes | None = None) -> list[Action]:
         """Invite (again) the devices that are ready and have not answered; when DONE, all that are ready."""
@@ -172,6 +201,7 @@ class Coordinator:
         if self._intake.pending:
             return []
         if outcome == "aborted":
+            self._attendance.missed(self._intake.state.silent)
             return self._turn("aborted", self._intake.state.reason(), None, now)
         self.stage = Stage.FUSING
         model = self._progress.model
@@ -184,11 +214,10 @@ class Coordinator:
             return []
         record = self._intake.opened
         closed, model = self._progress.conclude(record, outcome, reason, result)
-        if self._progress.aborted_in_row >= ABORTS_BEFORE_STALL:
-            self._stalled_until_s = now.monotonic_s + self._setup.job.rounds.deadline_s
-            self._stall_reason = f"{self._progress.aborted_in_row} attempts failed; the last one: {reason}"
+        self._patience.failed(self._progress.aborted_in_row, reason, now.monotonic_s)
         notice = self._closed_notice(self._intake, outcome, reason, result)
-        opened = self._progress.open_next(self._fleet.ready) if self._can_open(now) else None
+        self._dropped = 0
+        opened = self._open_next() if self._can_open(now) else None
         return self._commit(
             Turn(closed, model, opened.record if opened else None), _Turning(notice, None, now.monotonic_s)
         )
@@ -196,16 +225,26 @@ class Coordinator:
     def _open_if_possible(self, now: Now) -> list[Action]:
         if self.stage is not Stage.WAITING or not self._can_open(now):
             return []
-        opened = self._progress.open_next(self._fleet.ready)
+        opened = self._open_next()
         return self._commit(Turn(None, opened.model, opened.record), _Turning(None, None, now.monotonic_s))
+
+    def _open_sooner(self, is_change: bool, now: Now) -> list[Action]:
+        """A device has spoken; a stalled job tries again before its time only where that changes who is ready."""
+        if is_change:
+            self._patience.devices_changed(now.monotonic_s)
+        if opening := self._open_if_possible(now):
+            return opening
+        return [WakeAt(self._patience.until_s)] if is_change and now.monotonic_s < self._patience.until_s else []
+
+    def _open_next(self) -> Opened:
+        self._attendance.gathered()
+        return self._progress.open_next(self._attendance.candidates)
 
     def _can_open(self, now: Now) -> bool:
         if self._progress.next.phase is Phase.DONE:
             return True
-        return len(self._fleet.ready) >= self._needed() and now.monotonic_s >= self._stalled_until_s
-
-    def _needed(self) -> int:
-        return 1 if self._progress.has_begun else self._setup.job.rounds.devices
+        is_enough = len(self._fleet.ready) >= self._attendance.needed(now.monotonic_s)
+        return is_enough and now.monotonic_s >= self._patience.until_s
 
     def _commit(self, turn: Turn, turning: _Turning) -> list[Action]:
         self.stage = Stage.TURNING
@@ -225,7 +264,7 @@ class Coordinator:
         actions += self._announcer.announce(opened, self._progress.broadcast)
         actions += self._tasks()
         if opened.phase is Phase.DONE:
-            return [*actions, Tell(self._done_notice(opened)), *self._finish()]
+            return [*actions, Tell(self._done_notice(opened)), *self._linger(now)]
         invited = len(opened.invitations)
         actions.append(Tell(RoundOpened(opened.round, opened.attempt, opened.phase, invited, opened.target)))
         return [*actions, WakeAt(now.monotonic_s + self._setup.job.rounds.deadline_s)]
@@ -235,9 +274,11 @@ class Coordinator:
         self.stage = Stage.WAITING
         if opening := self._open_if_possible(now):
             return opening
-        if now.monotonic_s < self._stalled_until_s:
-            return [Tell(Stalled(self._stall_reason)), WakeAt(self._stalled_until_s)]
-        return [Tell(Stalled("no device is ready"))]
+        if now.monotonic_s < self._patience.until_s:
+            return [Tell(Stalled(self._patience.reason)), WakeAt(self._patience.until_s)]
+        needed = self._attendance.needed(now.monotonic_s)
+        ready = len(self._fleet.ready)
+        return [Tell(Stalled(f"{ready} of {needed} devices are ready" if ready else "no device is ready"))]
 
     def _collect(self, opened: RoundRecord, answers: tuple[Answer, ...], earlier: tuple[Answer, ...], now: Now) -> None:
         """Take updates for a round that is durable, `answers` being there already."""
@@ -251,13 +292,27 @@ class Coordinator:
             state.record(answer)
         gate = Gate(self._fleet, setup.root, setup.job, opened, setup.max_update_bytes)
         assembler = Assembler(gate.max_bytes, max(1, setup.max_transfer_bytes // gate.max_bytes))
-        self._intake = Intake(gate, state, by_digest(earlier), self._writer, assembler)
+        self._throttle.open_round(gate.max_bytes)
+        self._intake = Intake(
+            gate, state, by_digest(earlier), self._writer, assembler, self._throttle, self._attendance
+        )
 
-    def _finish(self) -> list[Action]:
-        return [Finish()] if self.stage is Stage.DONE and self._announcer.is_link_up else []
+    def _linger(self, now: Now) -> list[Action]:
+        """The final model was announced (again): devices may take their time for it, but not for ever."""
+        if self.stage is not Stage.DONE:
+            return []
+        self._leave_at_s = now.monotonic_s + min(MAX_LINGER_S, self._setup.job.rounds.deadline_s)
+        return [WakeAt(self._leave_at_s), *self._finish(now)]
 
-    def _ready_notice(self) -> Tell:
-        return Tell(Ready(len(self._fleet.ready), self._needed()))
+    def _finish(self, now: Now) -> list[Action]:
+        """Whether all are gone shows when as many were heard of as the job needs: a new process hears of them late."""
+        if self.stage is not Stage.DONE or not self._announcer.is_link_up:
+            return []
+        are_gone = self._fleet.heard >= self._setup.job.rounds.devices and not self._fleet.ready
+        return [Finish()] if are_gone or now.monotonic_s >= self._leave_at_s else []
+
+    def _ready_notice(self, now: Now) -> Tell:
+        return Tell(Ready(len(self._fleet.ready), self._attendance.needed(now.monotonic_s)))
 
     def _closed_notice(self, intake: Intake, outcome: Outcome, reason: str, result: FusionResult | None) -> RoundClosed:
         state, opened = intake.state, intake.opened
@@ -277,7 +332,7 @@ class Coordinator:
             metrics=result.metrics if result else {},
             train_loss=sum(each.train_loss for each in accepted) / samples if is_trained else None,
             bytes=sum(each.size_bytes for each in state.answers.values()),
-            dropped=intake.refusals.total(),
+            dropped=intake.refusals.total() + self._dropped,
         )
 
     def _done_notice(self, opened: RoundRecord) -> Done:

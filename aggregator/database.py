@@ -36,6 +36,20 @@ def open_database(path: Path) -> Engine:
     return engine
 
 
+def empty_log(engine: Engine) -> bool:
+    """Move the write-ahead log into the database and cut it: until then one or both hold what was overwritten.
+
+    Returns False, at once, where another process is reading or writing: then nothing has changed.
+    """
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+        try:
+            is_busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+    return not is_busy
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
     for pragma in _PRAGMAS:

@@ -122,12 +122,18 @@ class Tell(NamedTuple):
     notice: AnyNotice
 
 
+class Warn(NamedTuple):
+    """Log what somebody has to put right."""
+
+    problem: str
+
+
 class Resubscribe(NamedTuple):
     """Ask the broker for all retained presence again: some of it came from devices that were not known then."""
 
 
 class Finish(NamedTuple):
-    """The job is done and its result published."""
+    """The job is done, and its devices are gone or have had time to take the result."""
 
 
-Action = Publish | Acknowledge | Store | Fuse | Turn | WakeAt | Tell | Resubscribe | Finish
+Action = Publish | Acknowledge | Store | Fuse | Turn | WakeAt | Tell | Warn | Resubscribe | Finish

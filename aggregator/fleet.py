@@ -11,7 +11,7 @@ from fedloom.trust.documents import Credential, Root, open_credential
 from fedloom.trust.seal import Recipient
 from fedloom.trust.signing import VerifyingKey
 from fedloom.wire import envelope
-from fedloom.wire.envelope import Header, Type
+from fedloom.wire.envelope import Envelope, Header, Type
 from fedloom.wire.messages import MAX_PRESENCE_BYTES, Presence
 from fedloom.wire.topics import Topics
 
@@ -47,6 +47,15 @@ class _Heard(NamedTuple):
     is_ready: bool
 
 
+class News(NamedTuple):
+    """What a presence message says."""
+
+    device: bytes
+    is_ready: bool
+    is_change: bool
+    """It was not so before."""
+
+
 class Fleet:
     """Devices by id, and which of them are ready."""
 
@@ -56,6 +65,7 @@ class Fleet:
         self._devices: dict[bytes, Device] = {}
         self._heard: dict[bytes, _Heard] = {}
         self._ready: set[bytes] = set()
+        self._outdated: set[bytes] = set()
         self.topics = Topics(root.federation)
         self.update(records)
 
@@ -76,6 +86,11 @@ class Fleet:
         """Devices that are connected and may take part."""
         return self._ready
 
+    @property
+    def heard(self) -> int:
+        """Devices whose presence is known, whatever it is."""
+        return len(self._heard)
+
     def sender(self, topic: str, header: Header) -> Device:
         """Who claims to have sent a message: a device that may, on a topic of its own. The signature is not checked.
 
@@ -93,11 +108,12 @@ class Fleet:
             raise Refused(Reason.REVOKED)
         return device
 
-    def hear(self, topic: str, blob: bytes) -> tuple[bytes, bool] | None:
-        """Take a presence message: the device and whether it is ready, or None where that is old news.
+    def hear(self, topic: str, blob: bytes) -> News | None:
+        """Take a presence message; None where that is old news.
 
         Raises:
-            Refused: the message is not believed.
+            Refused: the message is not believed; OLD, with what to do about it the first time, where a device is ready
+                in an older incarnation.
         """
         message = envelope.parse(blob, MAX_ENVELOPE_BYTES)
         header = message.header
@@ -106,13 +122,23 @@ class Fleet:
         device = self.sender(topic, header)
         last = self._heard.get(device.id)
         if last and (header.incarnation, header.sequence) <= last[:2]:
+            if header.incarnation < last.incarnation:
+                self._note_outdated(device, message, last.incarnation)
             return None
-        message.verify(device.verifying)
-        presence = decode(message.clear(), Presence)
-        is_ready = presence.state == "ready"
+        is_ready = _is_ready(device, message)
         self._heard[device.id] = _Heard(header.incarnation, header.sequence, is_ready)
+        is_change = is_ready != (device.id in self._ready)
         (self._ready.add if is_ready else self._ready.discard)(device.id)
-        return device.id, is_ready
+        return News(device.id, is_ready, is_change)
+
+    def _note_outdated(self, device: Device, message: Envelope, newest: int) -> None:
+        """A device that is ready in an older incarnation would be waited for in vain; its old will is harmless."""
+        if device.id in self._outdated or not _is_ready(device, message):
+            return
+        self._outdated.add(device.id)
+        problem = f"device {device.name!r} is ready as incarnation {message.header.incarnation}, after {newest}"
+        remedy = "its state was lost and its clock is behind: set the clock, delete its state directory and restart it"
+        raise Refused(Reason.OLD, f"{problem}, and is ignored; {remedy}")
 
     def _may_take_part(self, device: bytes) -> bool:
         known = self._devices.get(device)
@@ -125,3 +151,9 @@ class Fleet:
             problem = f"the credential of device {record.name!r} is not this federation's ({error})"
             raise TrustError(f"{problem}; keys and database do not belong together") from None
         return Device(record, credential, self._root)
+
+
+def _is_ready(device: Device, message: Envelope) -> bool:
+    """What a presence message says, once it is believed; raises Refused where it is not."""
+    message.verify(device.verifying)
+    return decode(message.clear(), Presence).state == "ready"

@@ -30,15 +30,17 @@ def fuse(order: Fuse, job: Job, strategy: Strategy, segment: Path, entries: Sequ
         weights=None,
         standardiser=None,
         strategy_state=order.strategy_state,
-        metrics=_metrics(spool.read(segment, entries), job),
+        metrics={},
         devices=len(entries),
         samples=sum(entry.samples for entry in entries),
     )
     if order.opened.phase is Phase.STATISTICS:
         return result._replace(standardiser=_standardiser(spool.read(segment, entries), job))
+    result = result._replace(metrics=_metrics(spool.read(segment, entries), job))
     if order.opened.phase is Phase.TRAIN and order.weights is not None:
         state = load_state(order.strategy_state, strategy, order.weights.size)
-        fused = strategy.fuse(order.weights, SpooledUpdates(segment, entries, order.weights.size), state)
+        with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
+            fused = strategy.fuse(order.weights, SpooledUpdates(segment, entries, order.weights.size), state)
         if not np.isfinite(fused.weights).all():
             raise FusionError("the fused model is not finite; lower the learning rate or update.max_norm")
         return result._replace(weights=fused.weights, strategy_state=msgpack.encode(fused.state))
@@ -54,13 +56,13 @@ def load_state(blob: bytes, strategy: Strategy, size: int) -> State:
 def _metrics(updates: Iterable[SpooledUpdate], job: Job) -> Figures:
     """The summary of all devices' sums together; figures that are not finite are left out."""
     total = Metrics.zero(job.training.loss, job.model.outputs)
-    for spooled in updates:
-        if spooled.update.metrics:
-            sums = np.frombuffer(spooled.update.metrics, "<f8")
-            total += Metrics.from_vector(sums, job.training.loss, job.model.outputs)
-    if not total.samples:
-        return {}
-    return {name: float(value) for name, value in total.summary().items() if np.isfinite(value)}
+    with np.errstate(over="ignore", invalid="ignore"):
+        for spooled in updates:
+            if spooled.update.metrics:
+                sums = np.frombuffer(spooled.update.metrics, "<f8")
+                total += Metrics.from_vector(sums, job.training.loss, job.model.outputs)
+        figures = total.summary() if total.samples else {}
+    return {name: float(value) for name, value in figures.items() if np.isfinite(value)}
 
 
 def _standardiser(updates: Iterable[SpooledUpdate], job: Job) -> Standardiser:

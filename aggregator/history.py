@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Row, select
 from aggregator import tables as t
 from aggregator.records import Answer, Figures, Invitation, Outcome, RoundRecord, Snapshot, SpoolEntry
 from aggregator.store import Store
-from fedloom.wire.messages import Phase, Verdict
+from fedloom.wire.messages import Closed, Phase, Verdict
 
 
 class ModelEntry(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ def snapshot(store: Store, job: bytes) -> Snapshot:
             manifests=tuple(row.manifest for row in latest),
         )
         if own is None:
-            return start
+            return start._replace(closes=_closes(latest[0]) if latest else None)
         return start._replace(
             newest=_round(connection, own),
             outcome=_outcome(own.status),
@@ -115,6 +115,12 @@ def _round(connection: Connection, row: "Row[tuple[object, ...]]") -> RoundRecor
         target=row.target,
         invitations=tuple(Invitation(each.device, each.train, each.evaluate) for each in invited),
     )
+
+
+def _closes(row: "Row[tuple[object, ...]]") -> Closed | None:
+    outcome = _outcome(row.status)
+    is_round = Phase(row.phase) is not Phase.DONE
+    return Closed(row.round, row.attempt, outcome) if outcome and is_round else None
 
 
 def _answers(connection: Connection, manifest_version: int) -> tuple[Answer, ...]:

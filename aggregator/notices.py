@@ -4,12 +4,13 @@
     ready         devices (how many are ready), needed (how many the job waits for)
     round_opened  round, attempt, phase (statistics | train | evaluate), invited (devices), target (updates aimed at)
     update        round, attempt, device (its name), verdict (accepted | declined | rejected | late), reason, bytes
+                  (of the refusals of one device in a round, the 1st, 2nd, 4th, 8th … are told)
     round_closed  round, attempt, phase, outcome (done | aborted), reason, accepted, declined, rejected (devices),
                   seconds (from the decision to open until the decision to close was durable), metrics (figure by name,
                   of the model that the round started from, over all devices that evaluated it; empty if none did),
                   train_loss (mean over the samples of the devices' last epoch; null unless they trained),
                   bytes (the envelopes of all accepted and declined updates),
-                  dropped (messages that were not believed and got no receipt)
+                  dropped (messages and presence that were not believed, or too many of one device; none got a receipt)
     stalled       reason; the job waits for devices
     done          job (its name), rounds (of training), model (path of the final model), metrics (of the final model)
     aggregator    federation (hex), job (its name), resumed (true if a run goes on); the first line

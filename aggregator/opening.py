@@ -6,15 +6,21 @@ from aggregator.cohort import Cohort
 from aggregator.phases import Step
 from aggregator.records import CurrentModel, RoundRecord
 from aggregator.writer import Entropy, Writer
+from fedloom import msgpack
+from fedloom.errors import ConfigError
 from fedloom.job import Job
 from fedloom.learning.plan import TrainPlan
 from fedloom.trust.documents import Root
 from fedloom.trust.seal import SealKey, SealSuite
 from fedloom.wire.brief import seal_brief
-from fedloom.wire.messages import Brief, Closed, Manifest, Phase
-from fedloom.wire.model_blob import SealedModel, plain_model, seal_model
+from fedloom.wire.messages import MAX_MANIFEST_BYTES, Brief, Closed, Manifest, ModelRef, Phase
+from fedloom.wire.model_blob import CHUNK_BYTES, SealedModel, plain_model, seal_model
 from fedloom.wire.once import KEY_BYTES
 
+_TAG_BYTES = 16
+"""That sealing a model adds."""
+_MAX_PUBLIC_BYTES = 1216
+"""Of the hybrid suite."""
 _PRIVATE_BYTES = {SealSuite.X25519: 32, SealSuite.HYBRID: 96}
 
 
@@ -69,7 +75,7 @@ class Opener:
             suite=self._root.suite,
             round_key=round_key.public if round_key else b"",
             deadline_s=self._job.rounds.deadline_s,
-            brief=seal_brief(self._brief(plan), brief_key),
+            brief=seal_brief(_brief(self._job, plan), brief_key),
             model=model.sealed.ref if model else None,
         )
         blob, digest = self._writer.manifest(manifest)
@@ -89,9 +95,41 @@ class Opener:
             invitations=cohort.invitations,
         )
 
-    def _brief(self, plan: TrainPlan) -> Brief:
-        job = self._job
-        return Brief(job.name, job.model, job.data, plan, job.update.encoding, job.seed)
-
     def _new_round_key(self) -> SealKey:
         return SealKey(self._root.suite, self._entropy(_PRIVATE_BYTES[self._root.suite]))
+
+
+def check_manifest(job: Job, where: str) -> None:
+    """Refuse a job that no device would hear of; it is tried with the larger suite.
+
+    Raises:
+        ConfigError: its manifests are too large.
+    """
+    size = len(msgpack.encode(_largest_manifest(job)))
+    if size > MAX_MANIFEST_BYTES:
+        problem = f"a round's manifest takes {size:,} bytes, {MAX_MANIFEST_BYTES:,} allowed"
+        raise ConfigError(where, "data", problem, "name fewer features and classes, or shorter, or shrink the model")
+
+
+def _largest_manifest(job: Job) -> Manifest:
+    numbers = job.model.layout().size + (2 * job.model.inputs if job.data.standardise else 0)
+    cipher_bytes = 4 * numbers + _TAG_BYTES
+    zeros, most = bytes(32), 2**63 - 1
+    return Manifest(
+        version=most,
+        previous=zeros,
+        job=bytes(16),
+        round=most,
+        attempt=most,
+        phase=Phase.STATISTICS,
+        closes=Closed(most, most, "aborted"),
+        suite=SealSuite.HYBRID,
+        round_key=bytes(_MAX_PUBLIC_BYTES),
+        deadline_s=job.rounds.deadline_s,
+        brief=seal_brief(_brief(job, job.training), bytes(KEY_BYTES)),
+        model=ModelRef(most, zeros, zeros, cipher_bytes, CHUNK_BYTES, (zeros,) * -(-cipher_bytes // CHUNK_BYTES)),
+    )
+
+
+def _brief(job: Job, plan: TrainPlan) -> Brief:
+    return Brief(job.name, job.model, job.data, plan, job.update.encoding, job.seed)

@@ -57,12 +57,11 @@ class Progress:
         self.history = list(snapshot.history)
         self.aborted_in_row = snapshot.aborted_in_row
         self.strategy_state = snapshot.strategy_state
-        self.has_begun = snapshot.newest is not None
         self._setup = setup
         self._job_id = snapshot.job
         self._first_version = snapshot.first_version
         self._last_version, self._last_hash = snapshot.last_version, snapshot.last_hash
-        self._closes: Closed | None = None
+        self._closes: Closed | None = snapshot.closes
         self._opener = Opener(setup.job, setup.root, writer, setup.entropy)
         self.next = phases.first(setup.job, setup.initial.standardiser is not None)
         if snapshot.newest:
@@ -96,7 +95,6 @@ class Progress:
         place = Place(self._job_id, self._last_version, self._last_hash, self._closes)
         record = self._opener.open(step, place, self._plan(step), self._cohort(step, ready), self.broadcast)
         self._last_version, self._last_hash = record.manifest_version, record.manifest_hash
-        self.has_begun = True
         return Opened(record, new)
 
     def _resume(self, newest: RoundRecord, outcome: Outcome | None) -> None:

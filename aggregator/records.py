@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from fedloom.learning.layout import Vector
 from fedloom.learning.standardise import Standardiser
-from fedloom.wire.messages import Phase, Verdict
+from fedloom.wire.messages import Closed, Phase, Verdict
 
 Outcome = Literal["done", "aborted"]
 Figures = dict[str, float]
@@ -115,6 +115,8 @@ class Snapshot(NamedTuple):
     """Of the federation's newest manifest, whatever job it was for."""
     manifests: tuple[bytes, ...] = ()
     """The federation's two newest manifests, newest first: the chunks of their models may be retained by the broker."""
+    closes: Closed | None = None
+    """How another run's round before this run's first one ended; its manifest tells."""
     newest: RoundRecord | None = None
     """This run's newest round."""
     outcome: Outcome | None = None

@@ -42,6 +42,10 @@ class RoundState:
             self.rejected[answer.device] = answer
             self._silent.discard(answer.device)
 
+    def awaits(self, device: bytes) -> bool:
+        """Whether this device's word is still awaited."""
+        return device in self._silent
+
     @property
     def declined(self) -> int:
         return len(self.answers) - self.accepted

@@ -26,6 +26,8 @@ HOUSEKEEPING_S = 1.0
 """How often changes by `fedloom device` are looked for, and the watchdog is fed."""
 EVENTS_A_TURN = 32
 """Link events that are handled before the loop may do something else."""
+MAX_UNACKNOWLEDGEABLE = 256
+"""Waiting events beyond which messages are dropped that the broker does not hold back until we acknowledge them."""
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +43,16 @@ class Service:
         make_link: Callable[[OnEvent], Link],
         tell: Callable[[AnyNotice], None],
         *,
+        broker: str,
         exit_when_done: bool = False,
         notifier: Notifier | None = None,
     ) -> None:
+        """`broker`: its host and port, for the operator."""
         self._coordinator = coordinator
         self._archive = archive
         self._topics = topics
         self._tell = tell
+        self._broker = broker
         self._exit_when_done = exit_when_done
         self._notifier = notifier or Notifier()
         self._link = make_link(self._from_link)
@@ -96,7 +101,9 @@ class Service:
         self._stop.set()
 
     def _from_link(self, event: Event) -> None:
-        """On the link's thread."""
+        """On the link's thread. Our own messages, and what the broker retained, are never among those dropped."""
+        if len(self._inbox) >= MAX_UNACKNOWLEDGEABLE and _is_unacknowledgeable(event):
+            return
         self._inbox.append(event)
         if not self._is_drain_due:
             self._is_drain_due = True
@@ -121,7 +128,7 @@ class Service:
             case Disconnected(reason, fatal):
                 self._handle(ev.LinkDown())
                 if fatal:
-                    self._fail(LinkError(f"the broker refuses this aggregator: {reason}"))
+                    self._fail(LinkError(f"{self._broker}: {reason}; check [broker] in the configuration"))
             case Denied(topic, reason):
                 log.warning("link.denied topic=%s reason=%s", topic, reason)
 
@@ -147,6 +154,8 @@ class Service:
                 self._loop.call_later(max(0.0, at_s - time.monotonic()), self._handle, ev.Tick())
             case ev.Tell(notice):
                 self._tell(notice)
+            case ev.Warn(problem):
+                log.warning("fleet.outdated problem=%s", problem)
             case ev.Resubscribe():
                 self._link.subscribe(self._topics.all_states)
             case ev.Finish():
@@ -203,3 +212,8 @@ class Service:
             self._notifier.alive()
             self._look_at_fleet()
             await asyncio.sleep(min(HOUSEKEEPING_S, self._notifier.alive_every_s / 2 or HOUSEKEEPING_S))
+
+
+def _is_unacknowledgeable(event: Event) -> bool:
+    """Whether it came at QoS 0, as a live message: nothing slows the sender of such down."""
+    return isinstance(event, Received) and not event.token.packet_id and not event.retained

@@ -49,6 +49,8 @@ class Spool:
     def __init__(self, directory: Path) -> None:
         make_private_directory(directory)
         self._directory = directory
+        self._named: Path | None = None
+        """The last segment whose name this process has made durable; the process before may have died in between."""
 
     def segment(self, job: bytes, round_number: int, attempt: int) -> Path:
         """The file of a round's attempt."""
@@ -60,25 +62,30 @@ class Spool:
         Raises:
             StoreError: they are not durable; nothing may be acknowledged.
         """
-        is_new = not segment.exists()
         entries = []
-        parts = [MAGIC] if is_new else []
         try:
+            size = _size(segment)
+            is_new = size < len(MAGIC)  # also where a full disk or a kill has left less: no entry points there
             if is_new:
                 make_private_directory(segment.parent)
-            offset = len(MAGIC) if is_new else segment.stat().st_size
+            parts = [MAGIC] if is_new else []
+            offset = len(MAGIC) if is_new else size
             for answer in answers:
                 record = _pack(answer)
                 entries.append(SpoolEntry(answer.device, answer.samples, offset, len(record)))
                 parts.append(record)
                 offset += len(record)
-            _append_durably(segment, parts)
-            if is_new:
-                sync_directory(segment.parent)
-                sync_directory(self._directory)
+            _append_durably(segment, parts, os.O_TRUNC if is_new else 0)
+            self._sync_name(segment)
         except OSError as error:
             raise StoreError(f"{segment}: cannot be written ({error.strerror})") from error
         return entries
+
+    def _sync_name(self, segment: Path) -> None:
+        if segment != self._named:
+            sync_directory(segment.parent)
+            sync_directory(self._directory)
+            self._named = segment
 
     def prune(self, job: bytes, keep_from_round: int) -> None:
         """Delete the segments of this run's older rounds, and of other runs."""
@@ -146,8 +153,15 @@ def _unpack(record: bytes, entry: SpoolEntry, segment: Path) -> SpooledUpdate:
     raise StoreError(f"{segment}: the record at {entry.offset} is damaged; restore the file from a backup")
 
 
-def _append_durably(segment: Path, parts: list[bytes]) -> None:
-    descriptor = os.open(segment, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+def _size(segment: Path) -> int:
+    try:
+        return segment.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _append_durably(segment: Path, parts: list[bytes], flags: int) -> None:
+    descriptor = os.open(segment, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
     try:
         with os.fdopen(descriptor, "wb", closefd=False) as file:
             file.writelines(parts)

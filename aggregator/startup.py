@@ -10,17 +10,19 @@ from typing import NamedTuple
 import msgspec
 
 from aggregator import history, keys
+from aggregator.admission import largest_update_bytes
 from aggregator.archive import Archive
 from aggregator.config import Loaded
 from aggregator.coordinator import Coordinator
 from aggregator.fleet import Fleet
 from aggregator.initial import initial_model
+from aggregator.opening import check_manifest
 from aggregator.progress import Setup
 from aggregator.records import Snapshot
 from aggregator.registry import Registry
 from aggregator.spool import Spool
 from aggregator.store import Store, open_store
-from fedloom.errors import StoreError
+from fedloom.errors import ConfigError, StoreError
 from fedloom.job import Job, load_job
 from strategies import create
 
@@ -58,12 +60,14 @@ def assemble(loaded: Loaded) -> Parts:
     """Load keys, job and state, and carry on where the run before has stopped.
 
     Raises:
-        InputError: the job file is wrong.
+        InputError: the job file is wrong, or asks for more than the configuration allows.
         TrustError: the keys are missing or wrong.
         StoreError: the state is damaged.
     """
     job = load_job(loaded.job)
     strategy = create(job.strategy, str(loaded.job))
+    check_manifest(job, str(loaded.job))
+    _check_update_size(job, loaded)
     initial = initial_model(job, loaded.job)
     own = keys.load(loaded.state)
     store = open_store(loaded.state)
@@ -85,6 +89,14 @@ def assemble(loaded: Loaded) -> Parts:
     archive = Archive(store, Spool(loaded.state / "spool"), registry, job, strategy, loaded.config.retention)
     archive.resume(snapshot.newest)
     return Parts(Coordinator(setup, fleet, snapshot), archive, own.id.hex(), fleet)
+
+
+def _check_update_size(job: Job, loaded: Loaded) -> None:
+    """Refuse a job whose updates would all be dropped."""
+    needed, allowed = largest_update_bytes(job), loaded.config.limits.max_update_bytes
+    if needed > allowed:
+        problem = f"an update takes up to {needed:,} bytes, limits.max_update_bytes of the aggregator is {allowed:,}"
+        raise ConfigError(str(loaded.job), "model", problem, f"raise that to {needed}, or make the model smaller")
 
 
 def _snapshot(store: Store, registry: Registry, job: Job) -> Snapshot:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from aggregator import tables as t
-from aggregator.database import open_database
+from aggregator.database import empty_log, open_database
 from aggregator.keys import require_federation
 from aggregator.records import Answer, ClosedRound, DeviceRecord, NewModel, RoundRecord, SpoolEntry
 from fedloom.errors import ConfigError, StoreError
@@ -22,8 +22,9 @@ from fedloom.errors import ConfigError, StoreError
 _close_round = (
     update(t.rounds)
     .where(t.rounds.c.manifest_version == bindparam("number"))
-    .values(round_key=None)  # forward secrecy: secure_delete overwrites it
+    .values(round_key=None)  # forward secrecy: secure_delete overwrites it, see also `Store.forget`
 )
+ANOTHER_JOB = "another job was started"
 
 
 class Store:
@@ -82,8 +83,13 @@ class Store:
         return before != self._data_version
 
     def begin_job(self, job: bytes, name: str, definition: bytes) -> int:
-        """Start a run; returns the version of its first model, one above all of the same name."""
-        with self.engine.begin() as connection:
+        """Start a run; returns the version of its first model, one above all of the same name.
+
+        A round that another run has left open is closed, and its key erased.
+        """
+        with self._writing() as connection:
+            abandoned = {"status": "aborted", "reason": ANOTHER_JOB, "round_key": None, "closed_at": time.time()}
+            connection.execute(update(t.rounds).where(t.rounds.c.status == "open").values(abandoned))
             newest = connection.scalar(select(func.max(t.models.c.version)).where(t.models.c.job_name == name))
             first = 0 if newest is None else newest + 1
             row = {"id": job, "name": name, "definition": definition, "first_version": first, "started_at": time.time()}
@@ -116,6 +122,17 @@ class Store:
                 connection.execute(insert(t.models).values(_model_row(*model, job_name)))
             if opened:
                 _write_opened(connection, opened)
+
+    def forget(self) -> bool:
+        """Leave no copy of erased keys in the write-ahead log; False while another process is in the way.
+
+        Raises:
+            StoreError: the database cannot be written.
+        """
+        try:
+            return empty_log(self.engine)
+        except SQLAlchemyError as error:
+            raise StoreError(f"{self.path}: cannot be written ({getattr(error, 'orig', error)})") from error
 
     def _writing(self) -> "_Writing":
         return _Writing(self)

@@ -10,9 +10,10 @@ from fedloom.errors import ConfigError
 from fedloom.features import summary_names, summary_width
 from fedloom.learning.plan import Loss, TrainPlan
 from fedloom.learning.spec import ModelSpec
+from fedloom.learning.standardise import MAX_MAGNITUDE
 
 Encoding = Literal["float32", "float16", "int8"]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
 Share = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -92,6 +93,8 @@ class UpdateRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Euclidean norm above which an update is refused."""
     max_samples: PositiveInt = 10_000_000
     """Sample count above which an update is refused."""
+    max_feature: Annotated[float, msgspec.Meta(gt=0.0, le=MAX_MAGNITUDE)] = 1e9
+    """Root mean square of a feature above which a device's statistics are refused."""
 
 
 class Stopping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

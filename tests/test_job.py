@@ -54,6 +54,9 @@ def test_a_good_job_loads(job):
         ({"stopping": 'metric = "auc"'}, "stopping.metric: 'auc' is not measured with loss cross_entropy; choose from"),
         ({"rounds": "count = 1\nevaluate = 0.0", "stopping": "patience = 2"}, "stopping.patience: waits for a metric"),
         ({"": 'name = "Bad Name"'}, "name: 'Bad Name'"),
+        ({"": 'name = "line\\n"'}, "name: "),
+        ({"update": "max_feature = 0.0"}, "update.max_feature: 0.0"),
+        ({"update": "max_feature = inf"}, "update.max_feature: inf"),
     ],
 )
 def test_what_cannot_work_is_refused(job, changes, message):

@@ -16,6 +16,8 @@ from fedloom.learning.layout import Array, Vector
 Sums = NDArray[np.float64]
 
 BLOCK_ROWS = 1024
+MAX_MAGNITUDE = 1e18
+"""Root mean square up to which mean and deviation of any number of devices are finite, and squares too, in float32."""
 CONSTANT = 1e-14
 """A variance below this share of the mean square is rounding error, not variation."""
 
@@ -72,11 +74,18 @@ class Moments(NamedTuple):
         # Cauchy–Schwarz: (Σx)² ≤ n·Σx²; compared as roots, so that nothing overflows
         if (squares < 0.0).any() or (np.abs(total) > np.sqrt(count) * np.sqrt(squares) * (1.0 + 1e-9)).any():
             raise ValueError("moments hold sums that no data can have")
+        if not count and squares.any():
+            raise ValueError("moments of no samples hold sums")
         return cls(int(count), total, squares)
 
     def to_vector(self) -> NDArray[np.float64]:
         """[samples, Σx…, Σx²…], (1 + 2d,)."""
         return np.concatenate([[float(self.samples)], self.total, self.squares])
+
+    @property
+    def magnitudes(self) -> Sums:
+        """(d,) root mean square of each feature; 0 where there are no samples."""
+        return np.sqrt(self.squares / max(self.samples, 1))
 
     def __add__(self, other: object) -> "Moments":
         """The moments of both sets of samples together."""
@@ -99,5 +108,5 @@ class Moments(NamedTuple):
         variance = mean_square - mean * mean
         is_constant = variance <= CONSTANT * mean_square
         scale = np.sqrt(np.where(is_constant, 1.0, variance)).astype(np.float32)
-        scale[scale == 0.0] = 1.0  # a deviation too small for float32
+        scale[scale < np.finfo(np.float32).tiny] = 1.0  # too small for float32: what is divided by it may overflow
         return Standardiser(mean.astype(np.float32), scale)

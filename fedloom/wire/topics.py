@@ -81,7 +81,11 @@ class Topics(NamedTuple):
 
 
 def _unhex(text: str) -> bytes:
+    """What `text` spells, in the one spelling that we write: no capitals, no spaces."""
     try:
-        return bytes.fromhex(text)
+        data = bytes.fromhex(text)
     except ValueError:
         raise Refused(Reason.WRONG_TOPIC) from None
+    if data.hex() != text:
+        raise Refused(Reason.WRONG_TOPIC)
+    return data

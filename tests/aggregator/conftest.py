@@ -117,9 +117,16 @@ class FakeDevice:
         assert self.manifest is not None
         return open_brief(self.manifest.brief, task.brief_key)
 
-    def presence(self, state: str = "ready", sequence: int | None = None) -> bytes:
+    def presence(self, state: str = "ready", sequence: int | None = None, incarnation: int = 0) -> bytes:
         self._sequence = self._sequence + 1 if sequence is None else sequence
-        header = Header(Type.PRESENCE, self.keys.root.federation, self.id, bytes(16), sequence=self._sequence)
+        header = Header(
+            Type.PRESENCE,
+            self.keys.root.federation,
+            self.id,
+            bytes(16),
+            incarnation=incarnation,
+            sequence=self._sequence,
+        )
         return write_clear(header, msgpack.encode(Presence(state, "test")), self.keys.signing)  # type: ignore[arg-type]
 
     def update(self, update: Update | None = None, **header: Any) -> bytes:
@@ -177,6 +184,7 @@ class Rig:
         self.orders: deque[ev.Store | ev.Fuse | ev.Turn] = deque()
         self.sent: list[ev.Publish] = []
         self.finished = False
+        self.warnings: list[str] = []
         self.now_s = 100.0
         self.utc_s = 1.9e9
         self._packet = 0
@@ -221,6 +229,8 @@ class Rig:
                 self.orders.append(action)
             case ev.Tell(notice):
                 self.notices.append(notice)
+            case ev.Warn(problem):
+                self.warnings.append(problem)
             case ev.Finish():
                 self.finished = True
 
@@ -253,6 +263,10 @@ class Rig:
         for device in devices or self.devices:
             self.receive(device.topics.state(device.id), device.presence())
 
+    def leave(self, *devices: FakeDevice, state: str = "disconnected") -> None:
+        for device in devices or self.devices:
+            self.receive(device.topics.state(device.id), device.presence(state))
+
     def send(self, device: FakeDevice, blob: bytes) -> Token:
         return self.receive(device.topics.up(device.id), blob)
 
@@ -268,7 +282,14 @@ class Rig:
             if self.finished:
                 return
             self.answer_all()
+            self.leave_if_done()
         raise AssertionError("the job does not end")
+
+    def leave_if_done(self) -> None:
+        """Devices that have the final model say goodbye."""
+        for device in self.devices:
+            if device.manifest and device.manifest.phase is Phase.DONE and device.task():
+                self.leave(device)
 
     def told(self, kind: type[AnyNotice]) -> list[Any]:
         return [notice for notice in self.notices if isinstance(notice, kind)]

@@ -76,6 +76,8 @@ def scaled(value, size=4):
     [
         (Update(1001, 1, 0.5, VECTOR, b"", ""), Reason.SAMPLES_EXCEEDED),
         (Update(1, 1, float("nan"), VECTOR, b"", ""), Reason.NON_FINITE),
+        (Update(1, 1, float("-inf"), VECTOR, b"", ""), Reason.NON_FINITE),
+        (Update(1, 1, 1.7e308, VECTOR, b"", ""), Reason.NON_FINITE),
         (Update(1, 1, 0.5, VECTOR[:-1], b"", ""), Reason.WRONG_LENGTH),
         (Update(1, 1, 0.5, b"", b"", ""), Reason.WRONG_LENGTH),
         (Update(1, 1, 0.5, scaled(np.nan), b"", ""), Reason.NON_FINITE),
@@ -86,6 +88,7 @@ def scaled(value, size=4):
         (Update(1, 1, 0.5, VECTOR, (METRICS * np.nan).tobytes(), ""), Reason.BAD_METRICS),
         (Update(1, 1, 0.5, VECTOR, (METRICS * -1).tobytes(), ""), Reason.BAD_METRICS),
         (Update(1, 1, 0.5, VECTOR, (METRICS * 10_000).tobytes(), ""), Reason.BAD_METRICS),
+        (Update(1, 1, 0.5, VECTOR, np.array([1, 1e305, 0, 0, 0, 0], "<f8").tobytes(), ""), Reason.BAD_METRICS),
     ],
 )
 def test_bodies(gate, device, update, reason):
@@ -105,6 +108,9 @@ def moments(count=2.0, total=1.0, squares=1.0):
         (2, moments(total=9.0), Reason.MALFORMED),
         (3, moments(), Reason.SAMPLES_EXCEEDED),
         (1001, moments(count=1001.0), Reason.SAMPLES_EXCEEDED),
+        (0, moments(count=0.0, total=0.0, squares=1e300), Reason.MALFORMED),
+        (1, moments(count=1.0, total=0.0, squares=1e300), Reason.NORM_EXCEEDED),
+        (2, moments(total=0.0, squares=2.001e18), Reason.NORM_EXCEEDED),
     ],
 )
 def test_statistics(make_rig, samples, vector, reason):
@@ -118,11 +124,59 @@ def test_statistics(make_rig, samples, vector, reason):
     assert admit(gate, device, device.update(Update(2, 0, 0.0, moments(), b"", ""))).samples == 2
 
 
-def test_a_vector_in_an_evaluation_is_refused(rig):
+def test_an_evaluation_is_metrics_and_nothing_else(rig):
     rig.answer_all()
     rig.answer_all()
     device, gate = rig.devices[0], rig.parts.coordinator._intake._gate
     assert reason_of(gate, device, device.update(Update(0, 0, 0.0, b"x", b"", ""))) is Reason.WRONG_LENGTH
+    assert reason_of(gate, device, device.update(Update(7, 0, 0.0, b"", b"", ""))) is Reason.BAD_METRICS
+    assert admit(gate, device, device.update()).verdict is Verdict.ACCEPTED
+
+
+def test_metrics_come_from_those_that_were_asked(make_rig, replace):
+    rig = make_rig(evaluate=0.3)
+    rig.boot()
+    rig.ready()
+    rig.work()
+    gate = rig.parts.coordinator._intake._gate
+    asked, *others = sorted(rig.devices, key=lambda device: not device.task().evaluate)
+    for device in others:
+        update = replace(device.default_update(device.manifest), metrics=METRICS.tobytes())
+        assert reason_of(gate, device, device.update(update)) is Reason.BAD_METRICS
+    assert admit(gate, asked, asked.update()).verdict is Verdict.ACCEPTED
+
+
+def test_metrics_in_the_statistics_round_are_refused(make_rig):
+    rig = make_rig(standardise="true")
+    rig.boot()
+    rig.ready()
+    rig.work()
+    device, gate = rig.devices[0], rig.parts.coordinator._intake._gate
+    update = Update(2, 0, 0.0, moments(), METRICS.tobytes(), "")
+    assert reason_of(gate, device, device.update(update)) is Reason.BAD_METRICS
+
+
+def test_one_device_cannot_spoil_the_input_layer_of_all(make_rig):
+    rig = make_rig(standardise="true")
+    rig.boot()
+    rig.ready()
+    rig.work()
+    evil = rig.devices[0]
+    for vector in (moments(0.0, 0.0, 1e40), moments(1.0, 0.0, 1e300), moments(1.0, 0.0, 1e40)):
+        rig.send(evil, evil.update(Update(int(vector[7] > 0), 0, 0.0, vector, b"", "")))
+        assert evil.receipt_order[-1].verdict is Verdict.REJECTED
+    for device in rig.devices[1:]:
+        rig.send(device, device.update())
+    rig.work()
+    standardiser = rig.parts.coordinator._progress.model.standardiser
+    assert np.abs(standardiser.shift).max() < 10.0
+    assert standardiser.scale.max() < 10.0
+
+
+def test_a_decline_cannot_write_to_the_operators_terminal(gate, device):
+    said = "x)\ndone: model\x1b]0;t\x07\u202e é"
+    answer = admit(gate, device, device.update(Update(0, 0, 0.0, b"", b"", said)))
+    assert answer.reason == "x)·done: model·]0;t·· é"
 
 
 def test_who_may_send(gate, rig, device):

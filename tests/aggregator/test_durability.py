@@ -45,6 +45,18 @@ def test_what_the_spool_has_taken_is_fsynced_whole(tmp_path, synced):
     assert segment.parent.stat().st_ino in [inode for inode, _ in synced]  # the name, too
 
 
+def test_a_name_that_a_crash_left_unsynced_is_synced_with_the_first_append_of_the_next_process(tmp_path, synced):
+    segment = Spool(tmp_path / "spool").segment(b"j" * 16, 1, 1)
+    answer = Answer(bytes(16), bytes(32), Verdict.ACCEPTED, "", encoding=1, body=b"body")
+    Spool(tmp_path / "spool").append(segment, [answer])
+    after = Spool(tmp_path / "spool")
+    for expected in (1, 0):
+        synced.clear()
+        after.append(segment, [answer])
+        for directory in (segment.parent, segment.parent.parent):
+            assert [inode for inode, _ in synced].count(directory.stat().st_ino) == expected
+
+
 def test_old_rounds_and_models_leave_the_disk(make_rig):
     rig = make_rig(count=5)
     changed = msgspec.structs.replace(rig.config.config, retention=Retention(models=1, rounds=1))

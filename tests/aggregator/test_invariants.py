@@ -72,6 +72,7 @@ class Chaos:
             rig.work()
             rig.ready()
             rig.answer_all()
+            rig.leave_if_done()
             rig.now_s += 61.0
             rig.handle(ev.Tick())
             rig.work()
@@ -160,6 +161,7 @@ def test_a_kill_after_any_step_and_any_order_give_the_same_model(make_rig, order
                         rig.crash()
                         rig.boot()
                         rig.ready()
+                rig.leave_if_done()
             models.append(rig.parts.archive.registry.load(ROUNDS).weights.tobytes())
             rig.crash()
     assert models[0] == models[1]

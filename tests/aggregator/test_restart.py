@@ -1,13 +1,15 @@
 """What a new process finds: the same round, the same keys, the answers that were durable."""
 
+import shutil
 import sqlite3
 
 import pytest
 
+from aggregator import history, keys
 from aggregator.notices import RoundClosed, RoundOpened
 from aggregator.startup import exclusive
 from fedloom.errors import StoreError
-from fedloom.wire.messages import Verdict
+from fedloom.wire.messages import Closed, Verdict
 
 
 def test_the_round_goes_on_with_the_answers_it_had(rig):
@@ -69,6 +71,7 @@ def test_a_finished_job_is_not_run_again(rig):
     rig.finished = False
     rig.boot()
     rig.ready()
+    rig.leave()
     assert rig.finished
     assert len(rig.told(RoundOpened)) == opened
 
@@ -100,9 +103,58 @@ def test_the_key_of_a_closed_round_is_nowhere_in_the_files(rig):
     rig.answer_all()
     with store.engine.connect() as connection:
         kept = connection.exec_driver_sql("select round_key from rounds where round = 1").scalar_one()
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     assert kept is None
-    assert key not in store.path.read_bytes()
+    assert not files_with(key, rig.state)
+
+
+def test_a_key_that_a_killed_process_could_not_forget_is_gone_after_the_start(make_rig, tmp_path):
+    rig = make_rig()
+    rig.boot()
+    rig.ready()
+    rig.work()
+    key = rig.parts.coordinator._intake.opened.round_key
+    rig.parts.archive.store.forget = lambda: False  # killed between the commit and the checkpoint
+    rig.answer_all()
+    killed = tmp_path / "killed"
+    shutil.copytree(rig.state, killed)
+    assert files_with(key, killed)
+    rig.crash()
+    shutil.rmtree(rig.state)
+    killed.rename(rig.state)
+    rig.boot()
+    assert not files_with(key, rig.state)
+
+
+def test_a_reader_delays_the_forgetting_but_nothing_else(rig):
+    key = rig.parts.coordinator._intake.opened.round_key
+    with sqlite3.connect(rig.parts.archive.store.path) as reader:
+        reader.execute("begin")
+        reader.execute("select count(*) from rounds").fetchone()
+        rig.answer_all()
+        assert rig.told(RoundClosed)
+        assert files_with(key, rig.state)
+    reader.close()
+    rig.parts.archive.changed_fleet()
+    assert not files_with(key, rig.state)
+
+
+def test_a_job_that_was_changed_in_mid_round_closes_that_round(rig):
+    key, old = rig.parts.coordinator._intake.opened.round_key, rig.devices[0].manifest
+    rig.crash()
+    rig.config.job.write_text(rig.config.job.read_text().replace("seed = 7", "seed = 8"))
+    rig.boot()
+    assert not files_with(key, rig.state)
+    store = rig.parts.archive.store
+    with store.engine.connect() as connection:
+        columns = "status, reason, round_key, closed_at is not null"
+        rows = connection.exec_driver_sql(f"select {columns} from rounds").all()
+        (run,) = connection.exec_driver_sql("select id from jobs order by number desc limit 1").one()
+    assert rows == [("aborted", "another job was started", None, True)]
+    assert history.snapshot(store, run).closes == Closed(old.round, old.attempt, "aborted")
+
+
+def files_with(secret, directory):
+    return sorted(file for file in directory.rglob("*") if file.is_file() and secret in file.read_bytes())
 
 
 def test_all_files_are_private(rig):
@@ -114,6 +166,7 @@ def test_all_files_are_private(rig):
 
 
 def test_a_second_aggregator_refuses(tmp_path):
+    keys.init(tmp_path / "state", "x25519")
     with exclusive(tmp_path / "state"), pytest.raises(StoreError, match="another aggregator"):  # noqa: SIM117
         with exclusive(tmp_path / "state"):
             pass

@@ -44,16 +44,19 @@ class Network:
         link = self.links[device.id]
         link.acknowledge(event)
         is_asked = event.topic == device.topics.down(device.id) or event.topic == device.topics.manifest
-        if not is_asked or not device.task() or device.manifest.phase is Phase.DONE:
+        if not is_asked or not device.task() or self.answered.get(device.id) == device.manifest_hash:
             return
-        if self.answered.get(device.id) != device.manifest_hash:
-            self.answered[device.id] = device.manifest_hash
+        self.answered[device.id] = device.manifest_hash
+        if device.manifest.phase is Phase.DONE:
+            link.publish(device.topics.state(device.id), device.presence("disconnected"), retain=True)
+        else:
             link.publish(device.topics.up(device.id), device.update())
 
     def service(self, make_link=None, **options):
         self.rig.parts = parts = assemble(self.rig.config)
         make = make_link or (lambda on_event: MemoryLink(self.broker, parts.client_id, on_event))
-        return Service(parts.coordinator, parts.archive, parts.fleet.topics, make, self.told.append, **options)
+        topics = parts.fleet.topics
+        return Service(parts.coordinator, parts.archive, topics, make, self.told.append, broker="hub:8883", **options)
 
     async def pump(self):
         while True:
@@ -131,7 +134,8 @@ def test_a_broker_that_refuses_for_good_ends_the_service(network):
             self.emit(Disconnected("bad user name or password", fatal=True))
 
     service = network.service(lambda on_event: Refusing(network.broker, "x", on_event))
-    with pytest.raises(LinkError, match="bad user name"):
+    told = r"^hub:8883: bad user name or password; check \[broker\] in the configuration$"
+    with pytest.raises(LinkError, match=told):
         asyncio.run(network.run(service))
 
 

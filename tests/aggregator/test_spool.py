@@ -1,10 +1,13 @@
 """The spool: what was written is read back, in order, and damage is found."""
 
+import resource
+
 import numpy as np
 import pytest
 
+from aggregator.notices import RoundClosed
 from aggregator.records import Answer
-from aggregator.spool import Spool, SpooledUpdates, read
+from aggregator.spool import MAGIC, Spool, SpooledUpdates, read
 from fedloom import msgpack
 from fedloom.errors import StoreError
 from fedloom.wire.messages import Update, Verdict
@@ -37,6 +40,32 @@ def test_a_torn_tail_is_ignored_and_appended_behind(spool):
         file.write(b"torn")
     second = spool.append(segment, [answer(2)])
     assert [each.update.samples for each in read(segment, [*first, *second])] == [1, 2]
+
+
+@pytest.mark.parametrize("left", range(4))
+def test_what_a_full_disk_or_a_kill_has_left_of_the_head_is_written_anew(spool, left):
+    segment = spool.segment(b"j" * 16, 1, 1)
+    segment.parent.mkdir(mode=0o700)
+    segment.write_bytes(MAGIC[:left])
+    entries = [*spool.append(segment, [answer(1)]), *spool.append(segment, [answer(2)])]
+    assert [each.update.samples for each in read(segment, entries)] == [1, 2]
+
+
+def test_a_disk_that_was_full_for_a_while_stops_no_round(rig):
+    rig.send(rig.devices[0], rig.devices[0].update())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(StoreError, match="spool: cannot be written"):
+            rig.work()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [file.stat().st_size for file in rig.state.rglob("*.spool")] == [0]
+    rig.crash()
+    rig.boot()
+    rig.ready()
+    rig.finish_job()
+    assert rig.told(RoundClosed)[0].accepted == 3
 
 
 def test_every_flipped_byte_is_found(spool):

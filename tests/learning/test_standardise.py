@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fedloom.learning.standardise import Moments
+from fedloom.learning.standardise import MAX_MAGNITUDE, Moments
 
 tables = arrays(
     np.float32,
@@ -60,6 +60,30 @@ def test_a_constant_feature_keeps_its_scale(value):
     assert standardiser.apply(x)[0, 0] == 0.0
 
 
+counts = st.integers(0, 2**53)
+magnitudes = st.one_of(st.just(0.0), st.floats(1e-100, MAX_MAGNITUDE))
+
+
+@given(st.lists(st.tuples(counts, st.floats(-1.0, 1.0), magnitudes), min_size=1, max_size=4))
+def test_whatever_bounded_moments_are_pooled_the_standardiser_is_finite_and_positive(devices):
+    total = Moments(0, np.zeros(1), np.zeros(1))
+    for count, skew, magnitude in devices:
+        vector = np.array([count, skew * count * magnitude, count * magnitude**2])
+        total += Moments.from_vector(vector, 1)
+        expected = pytest.approx(magnitude if count else 0.0, rel=1e-9)
+        assert Moments.from_vector(vector, 1).magnitudes[0] == expected
+    if not total.samples:
+        return
+    standardiser = total.standardiser()
+    assert np.isfinite(standardiser.shift).all()
+    assert np.finfo(np.float32).tiny <= standardiser.scale[0] <= 1.001 * MAX_MAGNITUDE
+
+
+def test_a_deviation_below_what_float32_holds_divides_nothing():
+    x = np.array([[0.0], [1e-40]], np.float32)
+    assert Moments.of(x).standardiser().scale[0] == 1.0
+
+
 @pytest.mark.parametrize(
     ("vector", "message"),
     [
@@ -70,6 +94,7 @@ def test_a_constant_feature_keeps_its_scale(value):
         ([2.0, 3.0, -1.0], "no data can have"),
         ([2.0, 3.0, 1.0], "no data can have"),
         ([0.0, 1.0, 1.0], "no data can have"),
+        ([0.0, 0.0, 1.0], "no samples"),
     ],
 )
 def test_impossible_moments_are_refused(vector, message):

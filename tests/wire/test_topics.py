@@ -39,6 +39,12 @@ def test_chunk_numbers_are_plain_digits(number):
         topics.chunk_of(f"fedloom/{'00' * 16}/all/model/{'11' * 32}/{number}")
 
 
+@pytest.mark.parametrize("device", ["AB" * 16, "ab " * 16, " " + "ab" * 16, "ab" * 15 + "aB", "\tab" * 16])
+def test_a_device_has_one_spelling(device):
+    with pytest.raises(Refused):
+        Topics(bytes(16)).device_of(f"fedloom/{'00' * 16}/d/{device}/up")
+
+
 def test_the_names_of_the_protocol():
     topics, device = Topics(bytes(16)), b"\x11" * 16
     head = "fedloom/" + "00" * 16
