@@ -12,9 +12,10 @@ import typer
 from aggregator import keys, overview
 from aggregator.config import Loaded, load_config
 from aggregator.initial import initial_model
+from aggregator.issuing import CREDENTIAL_DAYS
 from aggregator.notices import AnyNotice
 from aggregator.opening import check_manifest
-from aggregator.provision import DEFAULT_DAYS, new_device
+from aggregator.provision import new_device
 from aggregator.report import to_operator
 from aggregator.service import Service
 from aggregator.startup import assemble, exclusive
@@ -93,7 +94,7 @@ def device_new(
     name: Annotated[str, typer.Argument(help="What to call the device.")],
     out: Annotated[Path, typer.Option(help="Directory for its keys and configuration.")],
     config: Config = CONFIG,
-    days: Annotated[int, typer.Option(min=1, max=3650, help="How long its credential is valid.")] = DEFAULT_DAYS,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long its credential is valid.")] = CREDENTIAL_DAYS,
 ) -> None:
     """Make a device's keys, credential and configuration, and let it take part.
 
@@ -102,8 +103,7 @@ def device_new(
       fedloom device new gate-7 --out gate-7/
     """
     loaded = load_config(config)
-    broker = loaded.config.broker
-    made = new_device(loaded.state, name, out, broker=(broker.host, broker.port), tls=broker.tls is not None, days=days)
+    made = new_device(loaded.state, name, out, broker=loaded.config.devices_broker(), days=days)
     typer.echo(f"device {made.id.hex()} ({name}): keys and edge.toml in {out}")
 
 

@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from aggregator.issuing import CREDENTIAL_DAYS
 from fedloom import config
 from fedloom.link.config import MqttConfig, resolve
+from fedloom.trust.tokens import Broker, TlsMode
 
 ENVIRONMENT_PREFIX = "FEDLOOM_AGGREGATOR"
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
@@ -39,17 +41,39 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rounds whose updates stay in the spool, so that a fusion can be recomputed."""
 
 
+class Devices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How devices reach the broker, and how long a credential lasts; goes into join tokens and what devices get."""
+
+    host: str = ""
+    """Empty: as the aggregator does."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    """0: as the aggregator does."""
+    join_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    """A listener that lets devices in without a certificate, for joining alone; 0: the same as `port`."""
+    tls: TlsMode | None = None
+    """`none`, `federation` (its own authority, mutual TLS) or `system`. Not set: `federation` where the aggregator has
+    TLS itself, else `none`."""
+    credential_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = CREDENTIAL_DAYS
+    """A device's credential is renewed when two thirds of this are over."""
+
+
 class AggregatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that `fedloom aggregator run` needs; paths are relative to the file."""
 
     job: str
     """The job file to run."""
     broker: MqttConfig
+    devices: Devices = Devices()
     state: str = "state"
     """Directory of keys, database, spool and models; for its owner alone."""
     log: Log = Log()
     limits: Limits = Limits()
     retention: Retention = Retention()
+
+    def devices_broker(self) -> Broker:
+        """Where devices reach the broker."""
+        tls = self.devices.tls or (TlsMode.FEDERATION if self.broker.tls else TlsMode.NONE)
+        return Broker(self.devices.host or self.broker.host, self.devices.port or self.broker.port, tls)
 
 
 class Loaded(msgspec.Struct, frozen=True):

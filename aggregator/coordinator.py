@@ -152,18 +152,13 @@ class Coordinator:
 
     def _received(self, received: Received, now: Now) -> list[Action]:
         if not self._throttle.admits(received.topic, now.monotonic_s):
-            return self._throttled(received, now)
+            self._dropped += 1
+            return [Acknowledge(received)]  # and nothing else: anybody may have sent it
         if received.topic.endswith("/state"):
             return [Acknowledge(received), *self._presence(received, now)]
         if self._intake is None:
             return [Acknowledge(received)]
         return [*self._intake.arrived(received, now), *self._close_if_due(now)]
-
-    def _throttled(self, received: Received, now: Now) -> list[Action]:
-        self._dropped += 1
-        if self._intake and received.topic.endswith("/up") and self._intake.throttled(received.topic):
-            return [Acknowledge(received), *self._close_if_due(now)]
-        return [Acknowledge(received)]
 
     def _presence(self, received: Received, now: Now) -> list[Action]:
         try:
@@ -217,7 +212,7 @@ class Coordinator:
         self._patience.failed(self._progress.aborted_in_row, reason, now.monotonic_s)
         notice = self._closed_notice(self._intake, outcome, reason, result)
         self._dropped = 0
-        opened = self._open_next() if self._can_open(now) else None
+        opened = self._open_next(now) if self._can_open(now) else None
         return self._commit(
             Turn(closed, model, opened.record if opened else None), _Turning(notice, None, now.monotonic_s)
         )
@@ -225,7 +220,7 @@ class Coordinator:
     def _open_if_possible(self, now: Now) -> list[Action]:
         if self.stage is not Stage.WAITING or not self._can_open(now):
             return []
-        opened = self._open_next()
+        opened = self._open_next(now)
         return self._commit(Turn(None, opened.model, opened.record), _Turning(None, None, now.monotonic_s))
 
     def _open_sooner(self, is_change: bool, now: Now) -> list[Action]:
@@ -236,15 +231,18 @@ class Coordinator:
             return opening
         return [WakeAt(self._patience.until_s)] if is_change and now.monotonic_s < self._patience.until_s else []
 
-    def _open_next(self) -> Opened:
+    def _open_next(self, now: Now) -> Opened:
         self._attendance.gathered()
-        return self._progress.open_next(self._attendance.candidates)
+        return self._progress.open_next(self._attendance.candidates(self._progress.next.phase), now.utc_s)
 
     def _can_open(self, now: Now) -> bool:
         if self._progress.next.phase is Phase.DONE:
             return True
-        is_enough = len(self._fleet.ready) >= self._attendance.needed(now.monotonic_s)
-        return is_enough and now.monotonic_s >= self._patience.until_s
+        return len(self._fleet.ready) >= self._needed(now) and now.monotonic_s >= self._patience.until_s
+
+    def _needed(self, now: Now) -> int:
+        """Devices that must be ready for the next round."""
+        return self._attendance.needed(self._progress.next.phase, now.monotonic_s)
 
     def _commit(self, turn: Turn, turning: _Turning) -> list[Action]:
         self.stage = Stage.TURNING
@@ -276,7 +274,7 @@ class Coordinator:
             return opening
         if now.monotonic_s < self._patience.until_s:
             return [Tell(Stalled(self._patience.reason)), WakeAt(self._patience.until_s)]
-        needed = self._attendance.needed(now.monotonic_s)
+        needed = self._needed(now)
         ready = len(self._fleet.ready)
         return [Tell(Stalled(f"{ready} of {needed} devices are ready" if ready else "no device is ready"))]
 
@@ -287,7 +285,7 @@ class Coordinator:
         self._began_s = now.monotonic_s
         deadline_s = now.monotonic_s + setup.job.rounds.deadline_s
         self._invitations = {each.device: each for each in opened.invitations}
-        state = RoundState(opened.phase, self._invitations, opened.target, setup.job.rounds.quorum, deadline_s)
+        state = RoundState(opened.phase, self._invitations, opened.target, setup.job.rounds, deadline_s)
         for answer in answers:
             state.record(answer)
         gate = Gate(self._fleet, setup.root, setup.job, opened, setup.max_update_bytes)
@@ -312,7 +310,7 @@ class Coordinator:
         return [Finish()] if are_gone or now.monotonic_s >= self._leave_at_s else []
 
     def _ready_notice(self, now: Now) -> Tell:
-        return Tell(Ready(len(self._fleet.ready), self._attendance.needed(now.monotonic_s)))
+        return Tell(Ready(len(self._fleet.ready), self._needed(now)))
 
     def _closed_notice(self, intake: Intake, outcome: Outcome, reason: str, result: FusionResult | None) -> RoundClosed:
         state, opened = intake.state, intake.opened

@@ -60,7 +60,9 @@ class Opener:
         self._writer = writer
         self._entropy = entropy
 
-    def open(self, step: Step, place: Place, plan: TrainPlan, cohort: Cohort, model: Broadcast | None) -> RoundRecord:
+    def open(
+        self, step: Step, place: Place, plan: TrainPlan, cohort: Cohort, model: Broadcast | None, utc_s: float
+    ) -> RoundRecord:
         """A new round, not yet durable: nothing of it may be sent before it is."""
         round_key = self._new_round_key() if step.phase is not Phase.DONE else None
         brief_key = self._entropy(KEY_BYTES)
@@ -75,6 +77,7 @@ class Opener:
             suite=self._root.suite,
             round_key=round_key.public if round_key else b"",
             deadline_s=self._job.rounds.deadline_s,
+            issued_at=int(utc_s),
             brief=seal_brief(_brief(self._job, plan), brief_key),
             model=model.sealed.ref if model else None,
         )
@@ -126,6 +129,7 @@ def _largest_manifest(job: Job) -> Manifest:
         suite=SealSuite.HYBRID,
         round_key=bytes(_MAX_PUBLIC_BYTES),
         deadline_s=job.rounds.deadline_s,
+        issued_at=most,
         brief=seal_brief(_brief(job, job.training), bytes(KEY_BYTES)),
         model=ModelRef(most, zeros, zeros, cipher_bytes, CHUNK_BYTES, (zeros,) * -(-cipher_bytes // CHUNK_BYTES)),
     )

@@ -85,7 +85,7 @@ class Progress:
         closed = ClosedRound(opened.manifest_version, "done", reason, result.metrics, result.strategy_state)
         return closed, self._new_model(opened, result)
 
-    def open_next(self, ready: Collection[bytes]) -> Opened:
+    def open_next(self, ready: Collection[bytes], utc_s: float) -> Opened:
         """The round that comes next, for the devices that are ready."""
         step, new = self.next, None
         if self.model is None and step.phase is not Phase.STATISTICS:
@@ -93,7 +93,7 @@ class Progress:
         if self.model and (self.broadcast is None or self.broadcast.version != self.model.version):
             self.broadcast = broadcast(self.model, new_model_key(self._setup.entropy))
         place = Place(self._job_id, self._last_version, self._last_hash, self._closes)
-        record = self._opener.open(step, place, self._plan(step), self._cohort(step, ready), self.broadcast)
+        record = self._opener.open(step, place, self._plan(step), self._cohort(step, ready), self.broadcast, utc_s)
         self._last_version, self._last_hash = record.manifest_version, record.manifest_hash
         return Opened(record, new)
 

@@ -17,6 +17,8 @@ class DeviceRecord(NamedTuple):
     name: str
     credential: bytes
     revoked: bool
+    tls_key: bytes
+    """SubjectPublicKeyInfo (DER)."""
 
 
 class CurrentModel(NamedTuple):

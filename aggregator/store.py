@@ -18,6 +18,7 @@ from aggregator.database import empty_log, open_database
 from aggregator.keys import require_federation
 from aggregator.records import Answer, ClosedRound, DeviceRecord, NewModel, RoundRecord, SpoolEntry
 from fedloom.errors import ConfigError, StoreError
+from fedloom.trust.certificates import serial_and_end
 
 _close_round = (
     update(t.rounds)
@@ -49,12 +50,12 @@ class Store:
 
     def devices(self) -> list[DeviceRecord]:
         """All devices, by name."""
-        columns = (t.devices.c.id, t.devices.c.name, t.devices.c.credential, t.devices.c.revoked)
+        columns = (t.devices.c.id, t.devices.c.name, t.devices.c.credential, t.devices.c.revoked, t.devices.c.tls_key)
         with self.engine.connect() as connection:
             return [DeviceRecord(*row) for row in connection.execute(select(*columns).order_by(t.devices.c.name))]
 
-    def add_device(self, device: DeviceRecord) -> None:
-        """Remember a new device.
+    def add_device(self, device: DeviceRecord, certificate: bytes) -> None:
+        """Remember a new device, and the certificate (DER) that it got.
 
         Raises:
             ConfigError: the name is taken.
@@ -63,6 +64,7 @@ class Store:
         try:
             with self.engine.begin() as connection:
                 connection.execute(insert(t.devices).values(row))
+                connection.execute(insert(t.certificates).values(certificate_row(device.id, certificate)))
         except IntegrityError:
             raise ConfigError("device", "NAME", f"{device.name!r} is taken", "choose another name") from None
 
@@ -172,6 +174,12 @@ class _Writing:
             error = failure
         if isinstance(error, SQLAlchemyError):
             raise StoreError(f"{self._path}: cannot be written ({getattr(error, 'orig', error)})") from error
+
+
+def certificate_row(device: bytes, certificate: bytes) -> dict[str, Any]:
+    """The row of a certificate (DER) that was issued to a device."""
+    serial, not_after = serial_and_end(certificate)
+    return {"serial": f"{serial:x}", "device": device, "certificate": certificate, "not_after": not_after}
 
 
 def _answer_row(manifest_version: int, answer: Answer, place: SpoolEntry | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -28,8 +28,19 @@ devices = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("credential", BLOB, nullable=False),
     Column("revoked", Boolean, nullable=False, default=False),
+    Column("tls_key", BLOB, nullable=False),
     Column("created_at", Float, nullable=False),
 )
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("serial", Text, primary_key=True),
+    Column("device", BLOB, ForeignKey("devices.id"), nullable=False, index=True),
+    Column("certificate", BLOB, nullable=False),
+    Column("not_after", Integer, nullable=False),
+)
+"""All that were issued to devices for the broker's TLS and have not expired: a revocation list names them by serial."""
 
 jobs = Table(
     "jobs",

@@ -17,6 +17,8 @@ from work import Work
 
 from aggregator.keys import init as init_federation
 from aggregator.provision import new_device
+from fedloom.trust.tokens import Broker as Address
+from fedloom.trust.tokens import TlsMode
 from simulation.broker import Broker, start_broker
 
 _TASK = "work.begun"
@@ -43,7 +45,7 @@ class Deployment:
             broker = self._broker = start_broker(self._directory)
             init_federation(state)
             for number, source in enumerate(self._sources):
-                name, address = f"device-{number}", (broker.host, broker.port)
+                name, address = f"device-{number}", Address(broker.host, broker.port, TlsMode.NONE)
                 new_device(state, name, self._directory / name, broker=address, data=str(source))
             link = f'[broker]\nhost = "{broker.host}"\nport = {broker.port}\n'
             self._config.write_text(f'job = "job.toml"\nstate = "aggregator"\n{link}', encoding="utf-8")

@@ -147,7 +147,9 @@ class Session:
             return
         body = manifest.body
         if manifest.is_new:
-            self._persist(manifest_version=body.version, manifest_hash=manifest.hash, **self._residual_left())
+            floor = max(self._state.time_floor, body.issued_at)
+            place = {"manifest_version": body.version, "manifest_hash": manifest.hash, "time_floor": floor}
+            self._persist(**place, **self._residual_left())
             self._do(*self._delivery.end())
         if self._work is not None:
             self._do(Abandon())

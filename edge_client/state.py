@@ -42,6 +42,10 @@ class DeviceState(msgspec.Struct, frozen=True, array_like=True):
     residual: HashOrNone = b""
     """The update whose error-feedback residual is the current one; empty is none."""
     residual_job: HashOrNone = b""
+    root_version: Count = 0
+    """Of the newest root document that was accepted; an older one beside the keys is not believed."""
+    time_floor: Count = 0
+    """Seconds since 1970 (UTC): the latest time that an aggregator has signed. It is at least that late."""
 
 
 class OutboxEntry(msgspec.Struct, frozen=True, array_like=True):

@@ -60,7 +60,7 @@ class Writer:
         return OutboxEntry(digest, work.manifest_hash, manifest.job, answer.residual is not None, blob)
 
     def _presence(self, state: Literal["ready", "disconnected", "lost"], sequence: int) -> Publish:
-        body = msgpack.encode(Presence(state, f"fedloom {__version__}"))
+        body = msgpack.encode(Presence(state, f"fedloom {__version__}", self._keys.credential.not_after))
         blob = write_clear(self._header(Type.PRESENCE, sequence), body, self._keys.signing)
         return Publish(self._topic, blob, retain=True)
 

@@ -22,7 +22,9 @@ from aggregator.keys import init as init_federation
 from aggregator.notices import AnyNotice, Done
 from aggregator.provision import new_device
 from fedloom.errors import FedloomError
-from simulation.broker import Broker, start_broker
+from fedloom.trust.tokens import Broker, TlsMode
+from simulation.broker import Broker as BrokerProcess
+from simulation.broker import start_broker
 from simulation.children import die_with_parent
 
 BrokerKind = Literal["auto", "mosquitto", "amqtt"]
@@ -63,7 +65,7 @@ class LocalFleet:
         self.directory = directory
         self.job = job.resolve()
         self.sources = [source.resolve() for source in sources]
-        self.broker: Broker | None = None
+        self.broker: BrokerProcess | None = None
         self.aggregator: Child | None = None
         self.devices: list[Child] = []
         self._broker_kind = broker
@@ -92,7 +94,8 @@ class LocalFleet:
     def _provision(self, state: Path, number: int, source: Path) -> Path:
         name = f"device-{number:02}"
         directory, known_id = self.directory / name, number.to_bytes(16, "big")  # so that a run can be repeated
-        new_device(state, name, directory, broker=self.address(), data=str(source), device_id=known_id)
+        broker = Broker(*self.address(), TlsMode.NONE)
+        new_device(state, name, directory, broker=broker, data=str(source), device_id=known_id)
         return directory / "edge.toml"
 
     def address(self) -> tuple[str, int]:

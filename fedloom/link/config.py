@@ -11,6 +11,8 @@ from fedloom.errors import ConfigError
 
 Protocol = Literal["auto", "5", "3.1.1"]
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+_NO_CHECK_TIME = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which `ssl` has no name for."""
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,6 +24,8 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """PEM file of our certificate, for a broker that asks for one."""
     key: str = ""
     """PEM file of its private key, readable by its owner only."""
+    check_dates: bool = True
+    """False where the clock may be wrong and `ca` is the federation's own authority: its dates are not looked at."""
 
 
 class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,6 +87,9 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     Raises:
         ConfigError: a file is missing, is not what it should be, or the key can be read by others.
     """
+    if not tls.check_dates and not tls.ca:
+        problem = "false with the system's authorities would accept every certificate that was ever theirs"
+        raise ConfigError("tls", "check_dates", problem, "name the federation's own authority in tls.ca")
     if bool(tls.cert) != bool(tls.key):
         raise ConfigError("tls", "cert", "cert and key belong together", "name both or neither")
     try:
@@ -90,6 +97,8 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(tls.ca, "tls.ca", f"cannot be used ({error})", "name a PEM file of certificates") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not tls.check_dates:
+        context.verify_flags |= _NO_CHECK_TIME
     context.sslsocket_class = _TidySocket
     if tls.cert:
         _check_secret(Path(tls.key), "tls.key")

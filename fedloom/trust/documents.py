@@ -1,5 +1,9 @@
 """The two signed documents on which all trust rests: the federation's root, and a device's credential.
 
+Root documents form a chain: version N+1 is signed by the root keys of N and by its own, so that whoever believes one
+version can follow to the newest (root rotation of The Update Framework: Samuel et al. 2010,
+doi:10.1145/1866307.1866315).
+
 Both travel and are stored as `msgpack([body, signatures])`; the body is signed as the bytes it is, so that nothing has
 to be re-encoded the same way to verify it.
 """
@@ -31,6 +35,18 @@ class AggregatorKey(msgspec.Struct, frozen=True, array_like=True):
     signing: Ed25519Public
 
 
+class Registrar(msgspec.Struct, frozen=True, array_like=True):
+    """Who lets devices in."""
+
+    id: Id
+    signing: Ed25519Public
+    """Signs device credentials, and the answers to devices that join."""
+    seal: SealPublic
+    """What devices that join say is sealed to it."""
+    ca: Annotated[bytes, msgspec.Meta(min_length=1, max_length=4096)]
+    """X.509 certificate (DER) of the P-256 authority for the broker's mutual TLS."""
+
+
 class Root(msgspec.Struct, frozen=True, array_like=True):
     """Whom a federation trusts with what. Version N+1 is signed by the keys of N and of N+1."""
 
@@ -39,8 +55,7 @@ class Root(msgspec.Struct, frozen=True, array_like=True):
     suite: SealSuite
     root_keys: Annotated[tuple[Ed25519Public, ...], msgspec.Meta(min_length=1, max_length=16)]
     threshold: Annotated[int, msgspec.Meta(ge=1)]
-    registrar: Ed25519Public
-    """Signs device credentials."""
+    registrar: Registrar
     aggregators: Annotated[tuple[AggregatorKey, ...], msgspec.Meta(max_length=64)]
     """Sign manifests, tasks and receipts."""
 
@@ -53,8 +68,10 @@ class Credential(msgspec.Struct, frozen=True, array_like=True):
     name: Label
     signing: Ed25519Public
     seal: SealPublic
+    not_before: int
+    """Seconds since 1970 (UTC), as `not_after`: the registrar's clock when it was issued."""
     not_after: int
-    """Seconds since 1970 (UTC). Judged by the aggregator's clock alone; a device's own clock is never trusted."""
+    """Judged by the aggregator's clock alone; a device's own clock is never trusted."""
 
 
 class _Signed(msgspec.Struct, frozen=True, array_like=True):
@@ -69,6 +86,29 @@ Document = TypeVar("Document", Root, Credential)
 def sign_root(root: Root, *keys: SigningKey) -> bytes:
     """The root document, signed by each of `keys`."""
     return _sign(root, _ROOT_DOMAIN, keys)
+
+
+def add_root_signature(blob: bytes, key: SigningKey) -> bytes:
+    """The same document with one more signature, for keys that never meet; a second one of one key changes nothing.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    signed, _ = _decode(blob, Root)
+    if any(name == key.id for name, _ in signed.signatures):
+        return blob
+    signature = (key.id, key.sign(_ROOT_DOMAIN, signed.body))
+    return msgpack.encode(_Signed(signed.body, (*signed.signatures, signature)))
+
+
+def peek_root(blob: bytes) -> tuple[Root, tuple[bytes, ...]]:
+    """What a root document says, and the ids of the keys that signed it; none of it is believed.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    signed, root = _decode(blob, Root)
+    return root, tuple(name for name, _ in signed.signatures)
 
 
 def sign_credential(credential: Credential, registrar: SigningKey) -> bytes:
@@ -89,6 +129,25 @@ def open_root(blob: bytes, pinned: bytes) -> Root:
     return root
 
 
+def open_next_root(blob: bytes, current: Root) -> Root:
+    """The root document that follows `current`: signed by a threshold of the current keys, and of its own.
+
+    Raises:
+        Refused: MALFORMED, WRONG_FEDERATION, OLD (not the next version), UNKNOWN_SUITE (it never changes: devices' keys
+            are of that suite) or BAD_SIGNATURE.
+    """
+    signed, root = _decode(blob, Root)
+    if root.federation != current.federation:
+        raise Refused(Reason.WRONG_FEDERATION)
+    if root.version != current.version + 1:
+        raise Refused(Reason.OLD, f"root version {root.version}, the next one is {current.version + 1}")
+    if root.suite is not current.suite:
+        raise Refused(Reason.UNKNOWN_SUITE, "a root document does not change the suite")
+    _require(signed, _ROOT_DOMAIN, current.root_keys, current.threshold)
+    _require(signed, _ROOT_DOMAIN, root.root_keys, root.threshold)
+    return root
+
+
 def open_credential(blob: bytes, root: Root) -> Credential:
     """The credential, if the root's registrar signed it for this federation.
 
@@ -96,7 +155,7 @@ def open_credential(blob: bytes, root: Root) -> Credential:
         Refused: MALFORMED, BAD_SIGNATURE or WRONG_FEDERATION.
     """
     signed, credential = _decode(blob, Credential)
-    _require(signed, _CREDENTIAL_DOMAIN, (root.registrar,), 1)
+    _require(signed, _CREDENTIAL_DOMAIN, (root.registrar.signing,), 1)
     if credential.federation != root.federation:
         raise Refused(Reason.WRONG_FEDERATION)
     return credential

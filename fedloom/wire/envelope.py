@@ -58,6 +58,8 @@ class Type(IntEnum):
     UPDATE = 3
     RECEIPT = 4
     PRESENCE = 5
+    ENROL = 6
+    MEMBERSHIP = 7
 
 
 class Header(NamedTuple):

@@ -9,11 +9,14 @@ from fedloom.job import Data, Encoding
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.trust.seal import SealSuite
+from fedloom.trust.tokens import Broker
 
 MAX_MANIFEST_BYTES = 120 * 1024
 MAX_TASK_BYTES = 4 * 1024
 MAX_RECEIPT_BYTES = 4 * 1024
 MAX_PRESENCE_BYTES = 4 * 1024
+MAX_ENROL_BYTES = 8 * 1024
+MAX_MEMBERSHIP_BYTES = 16 * 1024
 MAX_TEXT = 300
 """Characters of a reason or a name."""
 
@@ -71,6 +74,8 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     round_key: bytes
     """The HPKE public key that updates of this round are sealed to; empty when DONE."""
     deadline_s: float
+    issued_at: Count
+    """Seconds since 1970 (UTC) on the aggregator's clock: a floor for a device whose own clock may be wrong."""
     brief: bytes
     """The sealed `Brief`, see fedloom.wire.brief."""
     model: ModelRef | None
@@ -133,8 +138,61 @@ class Receipt(msgspec.Struct, frozen=True, array_like=True):
     reason: Text
 
 
+class Admission(StrEnum):
+    """What became of a device's wish to join."""
+
+    ACCEPTED = "accepted"
+    PENDING = "pending"
+    """Somebody has to approve it; ask again."""
+    REFUSED = "refused"
+
+
+class Capabilities(msgspec.Struct, frozen=True, array_like=True):
+    """What a device says that it is; a hint for people only."""
+
+    software: Text
+    machine: Text
+    """As in `uname -m`."""
+    cpus: Count
+    memory_mib: Count
+
+
 class Presence(msgspec.Struct, frozen=True, array_like=True):
     """What a device says of itself; a hint only. `lost` is its last will."""
 
     state: Literal["ready", "disconnected", "lost"]
     software: Text
+    not_after: Count
+    """Of the credential that the device holds: the registrar renews it in time, unasked."""
+
+
+class Enrol(msgspec.Struct, frozen=True, array_like=True):
+    """A device asks to join, sealed to the registrar. The envelope's sender is the token's id, its signature is by
+    `signing`: proof that the device holds that key.
+    """
+
+    secret: Key
+    """The token's; the registrar has its SHA-256 alone."""
+    signing: Key
+    seal: Annotated[bytes, msgspec.Meta(min_length=32, max_length=2048)]
+    request: Annotated[bytes, msgspec.Meta(max_length=2048)]
+    """PKCS #10 certificate signing request (DER) of the device's P-256 key for TLS (RFC 2986)."""
+    name: Annotated[str, msgspec.Meta(max_length=64)]
+    """What the device would like to be called; the registrar decides."""
+    capabilities: Capabilities
+
+
+class Membership(msgspec.Struct, frozen=True, array_like=True):
+    """The registrar's word to one device, sealed to it: the answer to `Enrol`, or a renewal."""
+
+    answers: Hash
+    """SHA-256 of the `Enrol` envelope that this answers, so that an old answer is not taken for a new one; zeros in a
+    renewal."""
+    verdict: Admission
+    reason: Text
+    credential: Annotated[bytes, msgspec.Meta(max_length=8192)]
+    """The signed document; empty unless accepted."""
+    certificate: Annotated[bytes, msgspec.Meta(max_length=4096)]
+    """X.509 (DER) of the device's TLS key, from the registrar's authority; empty unless accepted."""
+    broker: Broker | None
+    """Where the device finds its broker from now on; None unless accepted."""

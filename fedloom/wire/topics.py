@@ -5,6 +5,9 @@ fedloom/{federation}/d/{device}/down    aggregator → device: tasks, receipts
 fedloom/{federation}/d/{device}/state   retained; also the device's last will
 fedloom/{federation}/all/manifest       retained
 fedloom/{federation}/all/model/{hash}/{n}   retained; chunk n of the sealed model
+fedloom/{federation}/all/root/{version}     retained; the root document of that version
+fedloom/{federation}/enrol/{token}/up       device that joins → registrar
+fedloom/{federation}/enrol/{token}/down     registrar → device that joins
 """
 
 from typing import NamedTuple
@@ -45,6 +48,28 @@ class Topics(NamedTuple):
         """The filter for all chunks of a model."""
         return self._under(f"all/model/{model.hex()}/+")
 
+    def root(self, version: int) -> str:
+        """The root document of a version."""
+        return self._under(f"all/root/{version}")
+
+    @property
+    def all_roots(self) -> str:
+        """The filter for root documents."""
+        return self._under("all/root/+")
+
+    def enrol_up(self, token: bytes) -> str:
+        """What a device that joins with a token says."""
+        return self._under(f"enrol/{token.hex()}/up")
+
+    def enrol_down(self, token: bytes) -> str:
+        """What it is told."""
+        return self._under(f"enrol/{token.hex()}/down")
+
+    @property
+    def all_enrol_up(self) -> str:
+        """The registrar's filter."""
+        return self._under("enrol/+/up")
+
     @property
     def all_up(self) -> str:
         """The aggregator's filter for updates."""
@@ -61,8 +86,30 @@ class Topics(NamedTuple):
         Raises:
             Refused: WRONG_TOPIC.
         """
+        return self._id_in(topic, "d")
+
+    def token_of(self, topic: str) -> bytes:
+        """The token's id in `…/enrol/{token}/…`.
+
+        Raises:
+            Refused: WRONG_TOPIC.
+        """
+        return self._id_in(topic, "enrol")
+
+    def root_version_of(self, topic: str) -> int:
+        """The version in `…/all/root/{version}`.
+
+        Raises:
+            Refused: WRONG_TOPIC.
+        """
         parts = topic.split("/")
-        if len(parts) != 5 or parts[:3] != ["fedloom", self.federation.hex(), "d"]:
+        if len(parts) != 5 or parts[:4] != ["fedloom", self.federation.hex(), "all", "root"]:
+            raise Refused(Reason.WRONG_TOPIC)
+        return _number(parts[4])
+
+    def _id_in(self, topic: str, kind: str) -> bytes:
+        parts = topic.split("/")
+        if len(parts) != 5 or parts[:3] != ["fedloom", self.federation.hex(), kind]:
             raise Refused(Reason.WRONG_TOPIC)
         return _unhex(parts[3])
 
@@ -75,9 +122,13 @@ class Topics(NamedTuple):
         parts = topic.split("/")
         if len(parts) != 6 or parts[:4] != ["fedloom", self.federation.hex(), "all", "model"]:
             raise Refused(Reason.WRONG_TOPIC)
-        if not (parts[5].isascii() and parts[5].isdigit() and len(parts[5]) <= 6):
-            raise Refused(Reason.WRONG_TOPIC)
-        return _unhex(parts[4]), int(parts[5])
+        return _unhex(parts[4]), _number(parts[5])
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 6):
+        raise Refused(Reason.WRONG_TOPIC)
+    return int(text)
 
 
 def _unhex(text: str) -> bytes:

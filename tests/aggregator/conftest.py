@@ -19,6 +19,7 @@ from fedloom.link.base import Received, Token
 from fedloom.link.config import MqttConfig
 from fedloom.trust.device_keys import DeviceKeys, load_device_keys
 from fedloom.trust.seal import Recipient
+from fedloom.trust.tokens import Broker, TlsMode
 from fedloom.wire import encoding, envelope
 from fedloom.wire.brief import open_brief
 from fedloom.wire.envelope import Header, Type, write_clear, write_sealed
@@ -42,6 +43,7 @@ count = {count}
 devices = {devices}
 deadline_s = 60.0
 quorum = {quorum}
+min_updates = {min_updates}
 cohort = {cohort}
 over_selection = {over_selection}
 evaluate = {evaluate}
@@ -62,6 +64,7 @@ def job_text(**changes: Any) -> str:
         "count": 2,
         "devices": 3,
         "quorum": 1.0,
+        "min_updates": 0,
         "cohort": 1.0,
         "over_selection": 1.3,
         "evaluate": 1.0,
@@ -127,7 +130,9 @@ class FakeDevice:
             incarnation=incarnation,
             sequence=self._sequence,
         )
-        return write_clear(header, msgpack.encode(Presence(state, "test")), self.keys.signing)  # type: ignore[arg-type]
+        return write_clear(
+            header, msgpack.encode(Presence(state, "test", self.keys.credential.not_after)), self.keys.signing
+        )  # type: ignore[arg-type]
 
     def update(self, update: Update | None = None, **header: Any) -> bytes:
         """An update for the current manifest; by default the one-hot vector of this device."""
@@ -192,7 +197,9 @@ class Rig:
 
     def add_device(self, number: int) -> FakeDevice:
         name = f"device-{number}"
-        new_device(self.state, name, self.directory / name, broker=("localhost", 1883), days=36_500 // 10)
+        new_device(
+            self.state, name, self.directory / name, broker=Broker("localhost", 1883, TlsMode.NONE), days=36_500 // 10
+        )
         return FakeDevice(number, name, load_device_keys(self.directory / name / "keys"))
 
     def boot(self, link: bool = True) -> None:

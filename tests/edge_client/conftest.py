@@ -18,8 +18,9 @@ from fedloom.job import Data
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.standardise import Standardiser
-from fedloom.trust.device_keys import DeviceKeys, load_device_keys, write_device_keys
-from fedloom.trust.documents import AggregatorKey, Credential, Root, sign_credential, sign_root
+from fedloom.trust.certificates import Authority, new_authority, new_key, public_key_of
+from fedloom.trust.device_keys import DeviceKeys, DeviceSecrets, document_files, load_device_keys, write_device_keys
+from fedloom.trust.documents import AggregatorKey, Credential, Registrar, Root, sign_credential, sign_root
 from fedloom.trust.seal import Recipient, SealKey, SealSuite
 from fedloom.trust.signing import SigningKey, VerifyingKey
 from fedloom.wire.brief import seal_brief
@@ -52,6 +53,7 @@ class FakeAggregator:
             SigningKey.generate(),
             SealKey.generate(SUITE),
         )
+        self.registrar_seal = SealKey.generate(SUITE)
         self.round_key = SealKey.generate(SUITE)
         self.model_key, self.brief_key = b"k" * 32, b"b" * 32
         self.topics = Topics(self.federation)
@@ -60,12 +62,17 @@ class FakeAggregator:
     def write_keys(self, directory: Path) -> None:
         aggregator = AggregatorKey(self.id, self.signing.public)
         public = self.root_key.public
-        root = Root(1, self.federation, SUITE, (public,), 1, self.registrar.public, (aggregator,))
+        ca_key, tls_key = new_key(), new_key()
+        ca = new_authority(ca_key, "test", 1.9e9)
+        registrar = Registrar(b"R" * 16, self.registrar.public, self.registrar_seal.public, ca)
+        root = Root(1, self.federation, SUITE, (public,), 1, registrar, (aggregator,))
         credential = Credential(
-            self.federation, self.device, "kitchen", self.device_signing.public, self.device_seal.public, 2**40
+            self.federation, self.device, "kitchen", self.device_signing.public, self.device_seal.public, 0, 2**40
         )
+        secrets = DeviceSecrets(self.device_signing, self.device_seal, tls_key)
+        tls = Authority(ca_key, ca).issue(public_key_of(tls_key), self.device.hex(), 0, 2**40)
         blobs = sign_root(root, self.root_key), sign_credential(credential, self.registrar)
-        write_device_keys(directory, self.device_signing, self.device_seal, *blobs)
+        write_device_keys(directory, secrets, document_files(root, *blobs, tls))
 
     def model(self, version: int = 1, scale: float = 0.0) -> SealedModel:
         """A softmax regression with all weights `scale`, and a standardiser that changes nothing."""
@@ -87,6 +94,7 @@ class FakeAggregator:
             suite=SUITE,
             round_key=b"" if phase is Phase.DONE else self.round_key.public,
             deadline_s=60.0,
+            issued_at=1_900_000_000 + self.version,
             brief=seal_brief(msgspec.structs.replace(BRIEF, **brief), self.brief_key),
             model=model.ref if model else None,
         )

@@ -5,20 +5,27 @@ import os
 import pytest
 
 from fedloom.errors import TrustError
-from fedloom.trust.device_keys import load_device_keys, write_device_keys
-from fedloom.trust.documents import Credential, Root, sign_credential, sign_root
-from fedloom.trust.seal import SealKey, SealSuite
+from fedloom.trust.certificates import Authority, new_authority, new_key, public_key_of
+from fedloom.trust.device_keys import DeviceSecrets, document_files, load_device_keys, write_device_keys
+from fedloom.trust.documents import Credential, Registrar, Root, sign_credential, sign_root
+from fedloom.trust.seal import SealSuite
 from fedloom.trust.signing import SigningKey
 
 REGISTRAR = SigningKey(b"\x09" * 32)
-ROOT = Root(1, b"F" * 16, SealSuite.X25519, (REGISTRAR.public,), 1, REGISTRAR.public, ())
+CA_KEY = new_key()
+CA = new_authority(CA_KEY, "test", 1.9e9)
+ROOT = Root(
+    1, b"F" * 16, SealSuite.X25519, (REGISTRAR.public,), 1, Registrar(b"R" * 16, REGISTRAR.public, b"\5" * 32, CA), ()
+)
 
 
 def provision(directory):
-    signing, seal = SigningKey.generate(), SealKey.generate(SealSuite.X25519)
-    credential = Credential(b"F" * 16, b"D" * 16, "pump", signing.public, seal.public, 2_000_000_000)
+    secrets = DeviceSecrets.generate(SealSuite.X25519)
+    public = secrets.signing.public, secrets.seal.public
+    credential = Credential(b"F" * 16, b"D" * 16, "pump", *public, 1_900_000_000, 2_000_000_000)
+    certificate = Authority(CA_KEY, CA).issue(public_key_of(secrets.tls), (b"D" * 16).hex(), 0, 2**40)
     documents = sign_root(ROOT, REGISTRAR), sign_credential(credential, REGISTRAR)
-    write_device_keys(directory, signing, seal, *documents)
+    write_device_keys(directory, secrets, document_files(ROOT, *documents, certificate))
     return credential
 
 
@@ -69,7 +76,7 @@ def test_missing_and_damaged_files_are_named(tmp_path, name):
     with pytest.raises(TrustError, match="damaged"):
         load_device_keys(tmp_path / "keys")
     path.unlink()
-    with pytest.raises(TrustError, match=name):
+    with pytest.raises(TrustError, match="has not joined" if name == "credential" else name):
         load_device_keys(tmp_path / "keys")
 
 
@@ -81,5 +88,5 @@ def test_keys_of_another_device_do_not_fit(tmp_path):
 
 
 def test_no_keys_names_the_command(tmp_path):
-    with pytest.raises(TrustError, match="fedloom device new"):
+    with pytest.raises(TrustError, match="fedloom-edge join"):
         load_device_keys(tmp_path / "nowhere")

@@ -11,6 +11,7 @@ from fedloom.errors import Reason, Refused
 from fedloom.trust.documents import (
     AggregatorKey,
     Credential,
+    Registrar,
     Root,
     open_credential,
     open_root,
@@ -23,10 +24,11 @@ from fedloom.trust.signing import SigningKey
 KEYS = [SigningKey(bytes([number]) * 32) for number in range(1, 5)]
 REGISTRAR = SigningKey(b"\x09" * 32)
 ROOT = Root(
-    1, b"F" * 16, SealSuite.HYBRID, tuple(k.public for k in KEYS[:3]), 2, REGISTRAR.public,
+    1, b"F" * 16, SealSuite.HYBRID, tuple(k.public for k in KEYS[:3]), 2,
+    Registrar(b"R" * 16, REGISTRAR.public, b"\x05" * 1216, b"\x06" * 300),
     (AggregatorKey(b"A" * 16, b"\x07" * 32),),
 )  # fmt: skip
-CREDENTIAL = Credential(b"F" * 16, b"D" * 16, "pump", b"\x01" * 32, b"\x02" * 32, 2_000_000_000)
+CREDENTIAL = Credential(b"F" * 16, b"D" * 16, "pump", b"\x01" * 32, b"\x02" * 32, 1_900_000_000, 2_000_000_000)
 
 
 def pin(blob):

@@ -10,12 +10,28 @@ from fedloom.job import Data
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.standardise import Standardiser
-from fedloom.trust.documents import AggregatorKey, Credential, Root, sign_credential, sign_root
+from fedloom.trust.documents import AggregatorKey, Credential, Registrar, Root, sign_credential, sign_root
 from fedloom.trust.seal import SealKey, SealSuite
 from fedloom.trust.signing import SigningKey, VerifyingKey
+from fedloom.trust.tokens import Broker, TlsMode, Token, read_token, write_token
 from fedloom.wire.brief import open_brief, seal_brief
 from fedloom.wire.envelope import Header, Type, parse, write_clear
-from fedloom.wire.messages import Brief, Closed, Manifest, ModelRef, Phase, Presence, Receipt, Task, Update, Verdict
+from fedloom.wire.messages import (
+    Admission,
+    Brief,
+    Capabilities,
+    Closed,
+    Enrol,
+    Manifest,
+    Membership,
+    ModelRef,
+    Phase,
+    Presence,
+    Receipt,
+    Task,
+    Update,
+    Verdict,
+)
 from fedloom.wire.model_blob import open_model, plain_model, seal_model
 
 SIGNER = SigningKey(bytes(range(32)))
@@ -47,15 +63,15 @@ BODIES = {
         "c420" + "44" * 32 + "a4" + b"late".hex() + "b1" + b"round 3 is closed".hex(),  # digest, verdict, reason
     ),
     "presence": (
-        Presence("ready", "0.1.0"),
-        "92" + "a5" + b"ready".hex() + "a5" + b"0.1.0".hex(),  # state, software
+        Presence("ready", "0.1.0", 2_000_000_000),
+        "93" + "a5" + b"ready".hex() + "a5" + b"0.1.0".hex() + "ce77359400",  # state, software, not_after
     ),
     "manifest": (
         Manifest(
             3, b"P" * 32, b"J" * 16, 2, 1, Phase.TRAIN, Closed(1, 1, "done"), SealSuite.X25519, b"R" * 32, 60.0,
-            b"sealed", ModelRef(1, b"p" * 32, b"c" * 32, 24, 98304, (b"c" * 32,)),
+            1_900_000_000, b"sealed", ModelRef(1, b"p" * 32, b"c" * 32, 24, 98304, (b"c" * 32,)),
         ),
-        "9c"  # an array of 12
+        "9d"  # an array of 13
         "03"  # version: 3
         "c420" + "50" * 32 +  # previous: the hash of manifest 2
         "c410" + "4a" * 16 +  # job
@@ -65,12 +81,27 @@ BODIES = {
         "01"  # suite: X25519
         "c420" + "52" * 32 +  # round_key
         "cb404e000000000000"  # deadline_s: 60.0
+        "ce713fb300"  # issued_at: 1,900,000,000
         "c406" + b"sealed".hex() +  # brief
         "96"  # model: an array of six
         "01"  # version
         "c420" + "70" * 32 + "c420" + "63" * 32 +  # plain hash, cipher hash
         "18ce00018000"  # cipher_bytes: 24, chunk_bytes: 98,304
         "91c420" + "63" * 32,  # chunk_hashes: one
+    ),
+    "enrol": (
+        Enrol(b"T" * 32, b"S" * 32, b"H" * 32, b"request", "pump", Capabilities("0.1.0", "aarch64", 4, 2048)),
+        "96"  # an array of six
+        "c420" + "54" * 32 + "c420" + "53" * 32 + "c420" + "48" * 32 +  # secret, signing, seal
+        "c407" + b"request".hex() + "a4" + b"pump".hex() +  # request, name
+        "94a5" + b"0.1.0".hex() + "a7" + b"aarch64".hex() + "04cd0800",  # capabilities: software, machine, cpus, MiB
+    ),
+    "membership": (
+        Membership(b"D" * 32, Admission.ACCEPTED, "", b"cred", b"cert", Broker("hub", 8883, TlsMode.FEDERATION)),
+        "96"  # an array of six
+        "c420" + "44" * 32 + "a8" + b"accepted".hex() + "a0"  # answers, verdict, reason
+        "c404" + b"cred".hex() + "c404" + b"cert".hex() +  # credential, certificate
+        "93a3" + b"hub".hex() + "cd22b3aa" + b"federation".hex(),  # broker: host, port 8883, tls
     ),
     "brief": (
         BRIEF,
@@ -100,10 +131,10 @@ ENVELOPE = (
     + "46" * 16 + "53" * 16 + "56475aa75463474c"  # federation, sender, sender's key id
     + "00" * 16 + "00" * 8 + "00" * 16  # everybody, no key, no job
     + "00000000" "00000000" + "00" * 32  # round, attempt, manifest
-    + "4d" * 16 + "00000001" "0000000000000002" "0000000d"  # message id, incarnation 1, sequence 2, 13 bytes
-    + "92a57265616479a5302e312e30"  # body: presence
-    + "77128445c4b0aade05687c488deffdf3150d3e960f35201f4ae84d71c6ce02cb"  # Ed25519 signature
-    + "e7dd1c2837645fdb60aa22934a2732db1db29c556128e722bb478c561baaba06"
+    + "4d" * 16 + "00000001" "0000000000000002" "00000012"  # message id, incarnation 1, sequence 2, 18 bytes
+    + "93a57265616479a5302e312e30ce77359400"  # body: presence
+    + "63d642d5c567c464bb76a7a050dbe537cb7203fc080052dc591138a1d550a0f0"  # Ed25519 signature
+    + "3d2cdaefd005857f34c4b242a06bafd55d23d3f725a0c177fa7765a6f7fa6101"
 )  # fmt: skip
 
 
@@ -115,8 +146,8 @@ SEALED = (
     "91cdb4dcb5516107fbc4afea1e11ded9946c44901fe674d765ebfb427b1b517e5fa105c80da0aaec6aa6e34b7bcd854a5476c972"
     "9a236bad365de400254d748dff8e4fb5855d00"
 )
-ROOT_HASH = "404c0c222e823c7e31831b5d67257ec98e2a61beb0dc499f31cc1e7877083f0f"
-CREDENTIAL_HASH = "fd61a126944fa974b431b4788f45a066a28b3391bf7fbf56b85fe750c9bd92e0"
+ROOT_HASH = "c417a41de6333976793e9adf6a6b9dd262788da0e9e8a98cf0d20536ffcc33e7"
+CREDENTIAL_HASH = "65c7f1c3a14dad83c28802e0c8c411049ba24baacd5de2d6083c017dc215c6b0"
 
 
 @pytest.mark.parametrize("name", sorted(BODIES))
@@ -128,7 +159,7 @@ def test_bodies(name):
 
 def test_envelope():
     header = Header(Type.PRESENCE, b"F" * 16, b"S" * 16, b"M" * 16, incarnation=1, sequence=2)
-    body = msgpack.encode(Presence("ready", "0.1.0"))
+    body = msgpack.encode(Presence("ready", "0.1.0", 2_000_000_000))
     assert write_clear(header, body, SIGNER).hex() == ENVELOPE
     envelope = parse(bytes.fromhex(ENVELOPE), 1000)
     envelope.verify(VerifyingKey(SIGNER.public))
@@ -145,10 +176,16 @@ def test_a_sealed_envelope_still_opens():
 
 def test_root_and_credential():
     root = Root(
-        1, b"F" * 16, SealSuite.HYBRID, (SIGNER.public,), 1, SIGNER.public, (AggregatorKey(b"A" * 16, SIGNER.public),)
+        1,
+        b"F" * 16,
+        SealSuite.HYBRID,
+        (SIGNER.public,),
+        1,
+        Registrar(b"R" * 16, SIGNER.public, b"\3" * 1216, b"\4" * 300),
+        (AggregatorKey(b"A" * 16, SIGNER.public),),
     )
     assert sha256(sign_root(root, SIGNER)).hexdigest() == ROOT_HASH
-    credential = Credential(b"F" * 16, b"D" * 16, "pump", b"\1" * 32, b"\2" * 32, 2_000_000_000)
+    credential = Credential(b"F" * 16, b"D" * 16, "pump", b"\1" * 32, b"\2" * 32, 1_900_000_000, 2_000_000_000)
     assert sha256(sign_credential(credential, SIGNER)).hexdigest() == CREDENTIAL_HASH
 
 
@@ -169,3 +206,15 @@ def test_brief():
     cipher = seal_brief(BRIEF, b"B" * 32)
     assert sha256(cipher).hexdigest() == "48dbe1401401fb54625a6ed79c78e52994a0f27ef8a051ff9159a6585223b6d1"
     assert open_brief(cipher, b"B" * 32) == BRIEF
+
+
+TOKEN = (
+    "fedloom1.AUZGRkZGRkZGRkZGRkZGRkZJSUlJSUlJSUlJSUlJSUlJU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NSUlJ"
+    "SUlJSUlJSUlJSUlJSUlJSUlJSUlJSUlJSUlJSUgAAAAB3NZQAIrQBA2h1YmcgF5w"
+)
+
+
+def test_join_token():
+    token = Token(b"F" * 16, b"I" * 16, b"S" * 32, b"R" * 32, 2_000_000_000, Broker("hub", 8884, TlsMode.FEDERATION))
+    assert write_token(token) == TOKEN
+    assert read_token(TOKEN) == token

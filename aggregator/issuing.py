@@ -1,0 +1,40 @@
+"""Writes what lets a device in: its credential, and the certificate for the broker's TLS that goes with it. Pure."""
+
+from typing import NamedTuple
+
+from aggregator.keys import AggregatorKeys
+from fedloom.trust.certificates import SKEW_S
+from fedloom.trust.documents import Credential, sign_credential
+
+DAY_S = 86_400
+CREDENTIAL_DAYS = 30
+GRACE_S = 30 * DAY_S
+"""How long after its credential has expired a device may still come back and get a new one, unless it was revoked."""
+
+
+class PublicKeys(NamedTuple):
+    """The public parts of a device's keys."""
+
+    signing: bytes
+    seal: bytes
+    tls: bytes
+    """SubjectPublicKeyInfo (DER)."""
+
+
+class Issued(NamedTuple):
+    """What the registrar says of a device."""
+
+    credential: bytes
+    certificate: bytes
+    """DER; valid for `GRACE_S` longer than the credential, so that a device that slept reaches the broker."""
+    not_after: int
+
+
+def issue(
+    keys: AggregatorKeys, device: bytes, name: str, public: PublicKeys, now_s: float, days: int = CREDENTIAL_DAYS
+) -> Issued:
+    """A credential that is valid from `now_s` (seconds since 1970, UTC) for so many days, and a certificate."""
+    not_before, not_after = int(now_s), int(now_s) + days * DAY_S
+    credential = Credential(keys.root.federation, device, name, public.signing, public.seal, not_before, not_after)
+    certificate = keys.registrar.authority.issue(public.tls, device.hex(), now_s - SKEW_S, not_after + GRACE_S)
+    return Issued(sign_credential(credential, keys.registrar.signing), certificate, not_after)

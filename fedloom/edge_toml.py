@@ -1,0 +1,37 @@
+"""The configuration that a new device starts with; deploy/edge.toml explains every key."""
+
+import json
+
+from fedloom.trust.tokens import Broker, TlsMode
+
+_TEXT = """\
+# Device {name}. Every key is explained in deploy/edge.toml.
+state = "state"
+keys = "keys"
+
+[broker]
+host = {host}
+port = {port}
+{tls}
+[data]
+path = {data}
+"""
+_TLS = {
+    TlsMode.NONE: "",
+    TlsMode.SYSTEM: "\n[broker.tls]\n",
+    TlsMode.FEDERATION: """
+[broker.tls]
+ca = "keys/ca.crt"
+cert = "keys/tls.crt"
+key = "keys/tls.key"
+check_dates = false   # the authority is the federation's own, and this device's clock may be wrong
+""",
+}
+
+
+def edge_toml(name: str, broker: Broker, data: str) -> str:
+    """The text of `edge.toml` for a device whose keys lie beside it in `keys/`; `data` is the path of its data."""
+    # A JSON string is a TOML string too.
+    return _TEXT.format(
+        name=name, host=json.dumps(broker.host), port=broker.port, tls=_TLS[broker.tls], data=json.dumps(data)
+    )
