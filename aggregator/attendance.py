@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Set
 
 from aggregator.fleet import Fleet
+from aggregator.round import fewest_updates
 from fedloom.job import Rounds
+from fedloom.wire.messages import Phase
 
 
 class Attendance:
@@ -19,9 +21,13 @@ class Attendance:
         """A run goes on in a new process, which does not know yet who is there."""
         self._gather_until_s = now_s + self._rounds.deadline_s
 
-    def needed(self, now_s: float) -> int:
-        """Ready devices without which no round is opened: the job's at its start, and for a deadline's time at each."""
-        return self._rounds.devices if now_s < self._gather_until_s else 1
+    def needed(self, phase: Phase, now_s: float) -> int:
+        """Ready devices without which no round of `phase` is opened.
+
+        All that the job asks for when it begins, and for a deadline's time when it goes on in a new process; then as
+        many as must answer.
+        """
+        return self._rounds.devices if now_s < self._gather_until_s else fewest_updates(phase, self._rounds)
 
     def gathered(self) -> None:
         """Enough have been there; from now on the job goes on with whoever is."""
@@ -35,7 +41,7 @@ class Attendance:
         """A message of this device was believed."""
         self._silent.discard(device)
 
-    @property
-    def candidates(self) -> Set[bytes]:
-        """Whom the next round may invite: all that are ready where only silent ones are."""
-        return (self._fleet.ready - self._silent) or self._fleet.ready
+    def candidates(self, phase: Phase) -> Set[bytes]:
+        """Whom the next round may invite: all that are ready where too few of them speak."""
+        speaking = self._fleet.ready - self._silent
+        return speaking if len(speaking) >= fewest_updates(phase, self._rounds) else self._fleet.ready

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aggregator.records import Invitation
+from aggregator.round import fewest_updates
 from fedloom.job import Rounds
 from fedloom.wire.messages import Phase
 
@@ -32,7 +33,7 @@ def choose(phase: Phase, ready: Collection[bytes], rounds: Rounds, seed: Sequenc
     if phase is Phase.EVALUATE:
         chosen = sorted(order[: _share_of(len(order), rounds.evaluate)])
         return Cohort(tuple(Invitation(each, train=False, evaluate=True) for each in chosen), len(chosen))
-    target = _share_of(len(order), rounds.cohort)
+    target = min(len(order), max(_share_of(len(order), rounds.cohort), fewest_updates(phase, rounds)))
     invited = order[: min(len(order), math.ceil(target * rounds.over_selection))]
     evaluating = set(invited[: _share_of(len(invited), rounds.evaluate)] if rounds.evaluate else ())
     return Cohort(tuple(Invitation(each, train=True, evaluate=each in evaluating) for each in sorted(invited)), target)

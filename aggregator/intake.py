@@ -19,7 +19,6 @@ from fedloom.wire.envelope import Header
 from fedloom.wire.messages import Verdict
 
 LATE_REASON = "the round is closed"
-THROTTLED_REASON = "too many messages"
 
 
 class _Pending(NamedTuple):
@@ -82,17 +81,6 @@ class Intake:
             return [done]
         self._attendance.spoke(candidate.device.id)
         return self._admit(candidate, received, now.utc_s)
-
-    def throttled(self, topic: str) -> bool:
-        """A message was dropped unread: the round does not wait for its sender; returns whether it had until now."""
-        try:
-            device = self._fleet.topics.device_of(topic)
-        except Refused:
-            return False
-        if not self.state.awaits(device) or device in self.pending:
-            return False
-        self.state.reject(Answer(device, b"", Verdict.REJECTED, THROTTLED_REASON))
-        return True
 
     def stored(self, answers: tuple[Answer, ...]) -> list[Action]:
         """Answers are durable: the devices may know."""

@@ -4,7 +4,21 @@ import math
 from collections.abc import Collection
 
 from aggregator.records import Answer, Outcome
+from fedloom.job import Rounds
 from fedloom.wire.messages import Phase, Verdict
+
+
+def fewest_updates(phase: Phase, rounds: Rounds) -> int:
+    """Accepted updates without which no round of `phase` is done, whoever else was kept away, declined or was rejected.
+
+    Evaluation has no such bound: it changes no model.
+    """
+    if phase not in (Phase.TRAIN, Phase.STATISTICS):
+        return 1
+    if rounds.min_updates:
+        return rounds.min_updates
+    cohort = rounds.cohort if phase is Phase.TRAIN else 1.0  # statistics are asked of every device
+    return max(1, math.ceil(rounds.quorum * cohort * rounds.devices / 2 - 1e-9))
 
 
 class RoundState:
@@ -12,10 +26,13 @@ class RoundState:
 
     It closes when all invited have answered, when the target is reached by a cohort that was over-selected, or at the
     deadline. A device that declines lowers what the quorum is a share of: bad data on one device must not stop the
-    others. So does one whose update was rejected: whatever a device sends, the round completes.
+    others. So does one whose update was rejected: whatever a device sends, the round completes. But no model is ever
+    made of fewer updates than the job allows.
     """
 
-    def __init__(self, phase: Phase, invited: Collection[bytes], target: int, quorum: float, deadline_s: float) -> None:
+    def __init__(
+        self, phase: Phase, invited: Collection[bytes], target: int, rounds: Rounds, deadline_s: float
+    ) -> None:
         """`deadline_s` is on the monotonic clock that `outcome` is asked with."""
         self.phase = phase
         self.invited = frozenset(invited)
@@ -26,7 +43,8 @@ class RoundState:
         """The last refused update of devices without a valid one."""
         self.accepted = 0
         self._silent = set(invited)
-        self._quorum = quorum
+        self._quorum = rounds.quorum
+        self._fewest = fewest_updates(phase, rounds)
 
     def record(self, answer: Answer) -> None:
         """A valid answer is durable. The first one counts; the store refuses another."""
@@ -42,9 +60,10 @@ class RoundState:
             self.rejected[answer.device] = answer
             self._silent.discard(answer.device)
 
-    def awaits(self, device: bytes) -> bool:
-        """Whether this device's word is still awaited."""
-        return device in self._silent
+    @property
+    def _able(self) -> int:
+        """Invited devices that have not said no, nor sent what is refused."""
+        return len(self.invited) - self.declined - len(self.rejected)
 
     @property
     def declined(self) -> int:
@@ -58,8 +77,7 @@ class RoundState:
     @property
     def needed(self) -> int:
         """Updates without which nothing is fused."""
-        able = len(self.invited) - self.declined - len(self.rejected)
-        return max(1, math.ceil(self._quorum * min(self.target, able) - 1e-9))
+        return max(self._fewest, math.ceil(self._quorum * min(self.target, self._able) - 1e-9))
 
     def outcome(self, now_s: float) -> Outcome | None:
         """How the round ends if it is to close now, else None."""
@@ -73,7 +91,8 @@ class RoundState:
 
     def reason(self) -> str:
         """Why too few updates came, for the operator."""
-        parts = [f"{self.accepted} updates of {self.needed} needed"]
+        key = " (rounds.min_updates)" if self._able < self._fewest else ""
+        parts = [f"{self.accepted} updates of {self.needed} needed{key}"]
         if silent := len(self._silent):
             parts.append(f"{silent} devices silent")
         said = sorted({answer.reason for answer in (*self.answers.values(), *self.rejected.values()) if answer.reason})

@@ -15,6 +15,7 @@ from processes import Process, await_words, end, poll, start
 from side import Device
 from work import Work
 
+from aggregator.keys import SuiteName
 from aggregator.keys import init as init_federation
 from aggregator.provision import new_device
 from fedloom.trust.tokens import Broker as Address
@@ -27,12 +28,20 @@ _TASK = "work.begun"
 class Deployment:
     """A broker, an aggregator and as many daemons as asked for; a context manager that ends them all."""
 
-    def __init__(self, directory: Path, python: Path | str, sources: Sequence[Path], log_level: str = "info") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        python: Path | str,
+        sources: Sequence[Path],
+        log_level: str = "info",
+        suite: SuiteName = "hybrid",
+    ) -> None:
         """`python` runs the devices, each with its file of `sources`; `directory` takes all state and logs."""
         self._directory = directory
         self._python = python
         self._sources = sources
         self._log_level = log_level
+        self._suite: SuiteName = suite
         self._config = directory / "aggregator.toml"
         self._processes: list[Process] = []
         self._notices: dict[str, list[tuple[float, dict[str, Any]]]] = defaultdict(list)
@@ -43,7 +52,7 @@ class Deployment:
         state = self._directory / "aggregator"
         try:
             broker = self._broker = start_broker(self._directory)
-            init_federation(state)
+            init_federation(state, self._suite)
             for number, source in enumerate(self._sources):
                 name, address = f"device-{number}", Address(broker.host, broker.port, TlsMode.NONE)
                 new_device(state, name, self._directory / name, broker=address, data=str(source))
@@ -56,6 +65,12 @@ class Deployment:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._close()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Of the broker, while there is one."""
+        assert self._broker
+        return self._broker.host, self._broker.port
 
     def start_run(self, work: Work) -> None:
         """Start the aggregator; the job begins as soon as there are enough devices."""

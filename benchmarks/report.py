@@ -38,9 +38,9 @@ def add_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows here, as JSON")
 
 
-def publish(rows: Sequence[Row], path: Path | None) -> None:
-    """Print the table, and write the rows to `path` if one is given."""
-    print(table(rows))
+def publish(rows: Sequence[Row], path: Path | None, peer: str = "flwr") -> None:
+    """Print the table, with `peer` above its column, and write the rows to `path` if one is given."""
+    print(table(rows, peer))
     if path:
         path.write_text(as_json(rows), encoding="utf-8")
 
@@ -62,9 +62,9 @@ def as_json(rows: Sequence[Row]) -> str:
     return json.dumps(found, indent=1) + "\n"
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], peer: str = "flwr") -> str:
     """Columns: case, figure, ours, peer, peer ÷ ours, aim, met."""
-    lines: list[tuple[str, ...]] = [("case", "figure", "fedloom", "flwr", "ratio", "aim", "met")]
+    lines: list[tuple[str, ...]] = [("case", "figure", "fedloom", peer, "ratio", "aim", "met")]
     lines += [_cells(row) for row in rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     rule = "  ".join("─" * width for width in widths)

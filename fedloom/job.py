@@ -79,6 +79,9 @@ class Rounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Invite so many times the cohort (as far as there are devices), so that silent ones do not matter."""
     quorum: Share = 1.0
     """Share of the cohort whose updates are enough when the deadline comes; fewer, and the round is tried again."""
+    min_updates: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Updates that a model is never made of fewer than, however few devices get through or have usable data; 0 is half
+    of what `quorum` asks of the cohort of `devices`, rounded up."""
     deadline_s: Annotated[float, msgspec.Meta(gt=0.0, le=604_800.0)] = 60.0
     """Seconds from the manifest until a round closes."""
     evaluate: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 1.0
@@ -163,6 +166,9 @@ def check_job(job: Job, where: str) -> None:
     if job.training.schedule == "step" and job.training.step_every == 0:
         raise ConfigError(where, "training.step_every", "schedule 'step' needs it", "set it to a number of steps")
     _check_stopping(job, where)
+    if job.rounds.min_updates > job.rounds.devices:
+        problem = f"{job.rounds.min_updates} updates, but the job starts with {job.rounds.devices} devices"
+        raise ConfigError(where, "rounds.min_updates", problem, "set it to rounds.devices at most, or raise that")
     if job.data.window:
         _check_window(job, job.data.window, where)
 

@@ -46,6 +46,10 @@ def test_a_good_job_loads(job):
         ({"training": 'loss = "cross_entropy"\nlocal_epoch = 2'}, "did you mean 'local_epochs'?"),
         ({"rounds": "count = 0"}, "rounds.count: 0"),
         ({"rounds": "count = 1\nquorum = 1.5"}, "rounds.quorum: 1.5"),
+        (
+            {"rounds": "count = 1\ndevices = 3\nmin_updates = 4"},
+            "rounds.min_updates: 4 updates, but the job starts with 3",
+        ),
         ({"model": "inputs = 4\noutputs = 3\ndropout = 1.0"}, "model.dropout: 1.0"),
         ({"data": 'features = ["a", "a"]\ntarget = "y"\nclasses = ["u", "v", "w"]'}, "a feature is named twice"),
         ({"data": 'features = ["y"]\ntarget = "y"\nclasses = ["u", "v", "w"]'}, "is also a feature"),

@@ -35,9 +35,9 @@ class SigningKey:
         """A new key from the operating system's randomness."""
         return cls(Ed25519PrivateKey.generate().private_bytes_raw())
 
-    def sign(self, domain: bytes, *parts: bytes | memoryview) -> bytes:
-        """64 bytes over `domain` and the SHA-256 of the parts one behind the other."""
-        return self._key.sign(domain + _digest(parts))
+    def sign(self, domain: bytes, message: bytes) -> bytes:
+        """64 bytes over `domain` and the message's SHA-256."""
+        return self._key.sign(domain + sha256(message).digest())
 
 
 class VerifyingKey:
@@ -53,20 +53,21 @@ class VerifyingKey:
         self.public = public
         self.id = key_id(public)
 
-    def verify(self, signature: bytes | memoryview, domain: bytes, *parts: bytes | memoryview) -> None:
-        """Return if `signature` is this key's over the parts.
+    def verify(self, signature: bytes, domain: bytes, message: bytes) -> None:
+        """Return if `signature` is this key's over the message.
+
+        Raises:
+            Refused: BAD_SIGNATURE.
+        """
+        self.verify_hashed(signature, domain, sha256(message).digest())
+
+    def verify_hashed(self, signature: bytes, domain: bytes, digest: bytes) -> None:
+        """Return if `signature` is this key's over the message with this SHA-256.
 
         Raises:
             Refused: BAD_SIGNATURE.
         """
         try:
-            self._key.verify(bytes(signature), domain + _digest(parts))
+            self._key.verify(signature, domain + digest)
         except InvalidSignature:
             raise Refused(Reason.BAD_SIGNATURE) from None
-
-
-def _digest(parts: tuple[bytes | memoryview, ...]) -> bytes:
-    digest = sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.digest()

@@ -28,12 +28,18 @@ All integers are big-endian. Nothing is read before its length is known to be th
 
 import struct
 from enum import IntEnum
+from functools import cached_property
 from hashlib import sha256
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from fedloom.errors import Reason, Refused
 from fedloom.trust.seal import Recipient, SealKey, SealSuite
 from fedloom.trust.signing import KEY_ID_BYTES, SIGNATURE_BYTES, SigningKey, VerifyingKey
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 MAGIC = b"FLE"
 VERSION = 1
@@ -91,16 +97,23 @@ class Header(NamedTuple):
         )  # fmt: skip
 
 
-class Envelope(NamedTuple):
+class Envelope(msgspec.Struct, frozen=True, dict=True):
     """A parsed message, not yet believed: call `verify`, then `open`."""
 
     header: Header
     blob: bytes
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """SHA-256 of the whole message: what a receipt names, and a manifest's hash."""
-        return sha256(self.blob).digest()
+        whole = self._signed.copy()
+        whole.update(memoryview(self.blob)[-SIGNATURE_BYTES:])
+        return whole.digest()
+
+    @cached_property
+    def _signed(self) -> "_Hash":
+        """SHA-256 of all but the signature: hashing dominates the cost of a large message, and is done once."""
+        return sha256(memoryview(self.blob)[:-SIGNATURE_BYTES])
 
     def verify(self, key: VerifyingKey) -> None:
         """Return if `key` signed this.
@@ -110,8 +123,7 @@ class Envelope(NamedTuple):
         """
         if key.id != self.header.sender_key:
             raise Refused(Reason.UNKNOWN_KEY)
-        whole = memoryview(self.blob)
-        key.verify(whole[-SIGNATURE_BYTES:], _SIGNATURE_DOMAIN, whole[:-SIGNATURE_BYTES])
+        key.verify_hashed(self.blob[-SIGNATURE_BYTES:], _SIGNATURE_DOMAIN, self._signed.digest())
 
     def open(self, key: SealKey) -> bytes:
         """The plain body of a sealed message; verify first.

@@ -17,7 +17,7 @@ from aggregator.notices import AnyNotice, Done, Ready, RoundClosed, RoundOpened,
 from aggregator.phases import Step
 from aggregator.records import Answer
 from aggregator.report import describe, json_lines, text_lines
-from aggregator.round import RoundState
+from aggregator.round import RoundState, fewest_updates
 from fedloom.errors import ConfigError
 from fedloom.job import Rounds, Stopping, load_job
 from fedloom.learning.model import Model
@@ -68,24 +68,30 @@ def answer(number, verdict=Verdict.ACCEPTED):
 
 
 @pytest.mark.parametrize(
-    ("invited", "target", "quorum", "accepted", "declined", "rejected", "late", "outcome"),
+    ("invited", "target", "quorum", "fewest", "accepted", "declined", "rejected", "late", "outcome"),
     [
-        (4, 4, 1.0, 3, 0, 0, False, None),
-        (4, 4, 1.0, 4, 0, 0, False, "done"),
-        (4, 4, 1.0, 3, 0, 0, True, "aborted"),
-        (4, 4, 0.75, 3, 0, 0, True, "done"),
-        (4, 4, 0.76, 3, 0, 0, True, "aborted"),
-        (4, 4, 1.0, 3, 1, 0, False, "done"),
-        (4, 4, 1.0, 3, 0, 1, False, "done"),
-        (4, 4, 1.0, 0, 4, 0, False, "aborted"),
-        (4, 2, 1.0, 2, 0, 0, False, "done"),
-        (4, 2, 1.0, 1, 0, 0, True, "aborted"),
-        (4, 2, 0.5, 1, 0, 0, True, "done"),
-        (1, 1, 0.1, 0, 0, 0, True, "aborted"),
+        (4, 4, 1.0, 1, 3, 0, 0, False, None),
+        (4, 4, 1.0, 1, 4, 0, 0, False, "done"),
+        (4, 4, 1.0, 1, 3, 0, 0, True, "aborted"),
+        (4, 4, 0.75, 1, 3, 0, 0, True, "done"),
+        (4, 4, 0.76, 1, 3, 0, 0, True, "aborted"),
+        (4, 4, 1.0, 1, 3, 1, 0, False, "done"),
+        (4, 4, 1.0, 1, 3, 0, 1, False, "done"),
+        (4, 4, 1.0, 1, 0, 4, 0, False, "aborted"),
+        (4, 2, 1.0, 1, 2, 0, 0, False, "done"),
+        (4, 2, 1.0, 1, 1, 0, 0, True, "aborted"),
+        (4, 2, 0.5, 1, 1, 0, 0, True, "done"),
+        (1, 1, 0.1, 1, 0, 0, 0, True, "aborted"),
+        (4, 4, 1.0, 3, 3, 1, 0, False, "done"),
+        (4, 4, 1.0, 3, 2, 1, 1, False, "aborted"),
+        (4, 4, 1.0, 3, 2, 0, 2, False, "aborted"),
+        (4, 4, 0.25, 3, 2, 0, 0, True, "aborted"),
+        (4, 4, 0.25, 3, 3, 0, 0, True, "done"),
     ],
 )
-def test_when_a_round_closes(invited, target, quorum, accepted, declined, rejected, late, outcome):
-    state = RoundState(Phase.TRAIN, IDS[:invited], target, quorum, deadline_s=10.0)
+def test_when_a_round_closes(invited, target, quorum, fewest, accepted, declined, rejected, late, outcome):
+    rounds = Rounds(count=1, quorum=quorum, min_updates=fewest)
+    state = RoundState(Phase.TRAIN, IDS[:invited], target, rounds, deadline_s=10.0)
     for number in range(accepted):
         state.record(answer(number))
     for number in range(accepted, accepted + declined):
@@ -96,10 +102,37 @@ def test_when_a_round_closes(invited, target, quorum, accepted, declined, reject
 
 
 def test_an_evaluation_that_everybody_declines_is_over():
-    state = RoundState(Phase.EVALUATE, IDS[:2], 2, 1.0, deadline_s=10.0)
+    state = RoundState(Phase.EVALUATE, IDS[:2], 2, Rounds(count=1, min_updates=2), deadline_s=10.0)
     for number in range(2):
         state.record(answer(number, Verdict.DECLINED))
     assert state.outcome(0.0) == "done"
+
+
+@pytest.mark.parametrize(
+    ("keys", "train", "statistics"),
+    [
+        ({"devices": 1}, 1, 1),
+        ({"devices": 2}, 1, 1),
+        ({"devices": 3}, 2, 2),
+        ({"devices": 5}, 3, 3),
+        ({"devices": 100}, 50, 50),
+        ({"devices": 100, "quorum": 0.8}, 40, 40),
+        ({"devices": 100, "cohort": 0.1}, 5, 50),
+        ({"devices": 5, "quorum": 0.1, "cohort": 0.1}, 1, 1),
+        ({"devices": 100, "cohort": 0.1, "min_updates": 1}, 1, 1),
+        ({"devices": 100, "cohort": 0.1, "min_updates": 100}, 100, 100),
+    ],
+)
+def test_the_fewest_updates_that_make_a_model(keys, train, statistics):
+    rounds = Rounds(count=1, **keys)
+    phases = (Phase.TRAIN, Phase.STATISTICS, Phase.EVALUATE)
+    assert [fewest_updates(phase, rounds) for phase in phases] == [train, statistics, 1]
+
+
+def test_a_cohort_is_large_enough_for_a_model():
+    rounds = Rounds(count=1, devices=20, cohort=0.1, over_selection=1.0, min_updates=7)
+    assert cohort.choose(Phase.TRAIN, IDS, rounds, (0,)).target == 7
+    assert cohort.choose(Phase.TRAIN, IDS[:3], rounds, (0,)).target == 3
 
 
 def test_the_steps_of_a_job(tmp_path, make_rig):

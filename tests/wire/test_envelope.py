@@ -1,5 +1,7 @@
 """The envelope: only what was signed, by whom it says, for whom it says, comes out."""
 
+from hashlib import sha256
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +37,16 @@ def test_clear_comes_out_as_it_went_in():
     envelope = parse(write_clear(HEADER, b"body", SIGNER), LIMIT)
     envelope.verify(VERIFIER)
     assert envelope.clear() == b"body"
+
+
+@pytest.mark.parametrize("is_verified_first", [False, True])
+def test_the_digest_is_of_the_whole_message(is_verified_first):
+    blob = sealed(body=bytes(1000))
+    envelope = parse(blob, LIMIT)
+    if is_verified_first:
+        envelope.verify(VERIFIER)
+    assert envelope.digest == sha256(blob).digest()
+    envelope.verify(VERIFIER)
 
 
 @pytest.mark.parametrize(("suite", "overhead"), [(SealSuite.X25519, 48), (SealSuite.HYBRID, 1136)])
