@@ -4,7 +4,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt bench clean
+.PHONY: help demo test fuzz check fmt bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,8 +30,11 @@ demo: $(VENV)/.ready-demo  ## a fleet of daemons learns from real recordings, in
 
 test: $(VENV)/.ready-dev  ## all tests, on WORKERS processes
 	@PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || echo "Mosquitto is not installed: tests with a broker" \
-	"run on amqtt, and those of deploy/mosquitto are skipped (Debian: apt install mosquitto)"
+	"run on amqtt, and those of its configuration are skipped (Debian: apt install mosquitto)"
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+fuzz: $(VENV)/.ready-fuzz  ## every parser that faces the wire, guided by coverage: RUNS=10000000 or SECONDS=20
+	@$(BIN)/python tests/fuzz/run.py $(if $(RUNS),--runs $(RUNS)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 check: $(VENV)/.ready-dev  ## format, lint, types, import contracts, docs, and the wheel on a bare device
 	@scripts/check
@@ -41,7 +44,7 @@ fmt: $(VENV)/.ready-dev  ## format the code and apply safe fixes
 	@$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.ready-dev  ## every benchmark, beside its peer; about half an hour
-	@set -e; for name in footprint round_latency; do $(BIN)/python benchmarks/$$name.py $(ARGS); done
+	@set -e; for name in footprint round_latency crypto_cost join; do $(BIN)/python benchmarks/$$name.py $(ARGS); done
 
 clean:  ## remove the environments and everything that was built or cached
 	rm -rf $(VENV) benchmarks/.device-env benchmarks/.peer-flwr dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
@@ -61,3 +64,8 @@ $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing fedloom and its development tools into $(VENV) (PyTorch is the large one: see CONTRIBUTING.md)"
 	@$(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.ready-demo
+
+# atheris has wheels for few systems. Without it the target says that it was skipped; the tests replay the corpus all the same.
+$(VENV)/.ready-fuzz: $(VENV)/.ready-dev
+	@$(PIP) --only-binary atheris -c constraints.txt -e '.[fuzz]' || echo "atheris, the fuzzer, cannot be installed here"
+	@touch $@

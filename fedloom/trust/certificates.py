@@ -22,6 +22,8 @@ SKEW_S = 3600
 """How far behind a broker's clock may be and still take a new certificate."""
 _LAST_S = 253_402_300_799
 """The end of the year 9999, the last time that X.509 can name."""
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion)
+"""What `cryptography` raises for bytes from others; the last is no ValueError."""
 
 
 def new_key() -> bytes:
@@ -62,7 +64,7 @@ def public_key_in(request: bytes) -> bytes:
         read = x509.load_der_x509_csr(request)
         public_key = _spki(read.public_key())
         is_signed = read.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+    except _UNREADABLE:
         raise Refused(Reason.MALFORMED, "not a certificate signing request of a P-256 key") from None
     if not is_signed:
         raise Refused(Reason.BAD_SIGNATURE, "the signature of the request")
@@ -145,7 +147,7 @@ def check_certificate(certificate: bytes, authority: bytes, key: bytes, name: st
         read.verify_directly_issued_by(issuer)
         names = [each.value for each in read.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         is_ours = _spki(read.public_key()) == public_key_of(key) and names == [name]
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+    except _UNREADABLE:
         raise Refused(Reason.BAD_CREDENTIAL, "the certificate is not of the federation's authority") from None
     if not is_ours:
         raise Refused(Reason.BAD_CREDENTIAL, "the certificate is for another device")
