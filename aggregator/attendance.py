@@ -1,6 +1,7 @@
 """Which of the ready devices are invited, and how many must be ready for that. No I/O; a restart forgets."""
 
 from collections.abc import Iterable, Set
+from typing import NamedTuple
 
 from aggregator.fleet import Fleet
 from aggregator.round import fewest_updates
@@ -8,13 +9,28 @@ from fedloom.job import Rounds
 from fedloom.wire.messages import Phase
 
 
+MAX_ROUNDS_OUT = 64
+"""Rounds that a device sits out at most, however often it was silent."""
+
+
+class _Silence(NamedTuple):
+    """A device whose silence has let an attempt fail."""
+
+    rounds: int
+    """That it sits out: doubled each time."""
+    left: int
+
+
 class Attendance:
-    """A device that is ready but lets an attempt fail by its silence is not asked again until it says something."""
+    """A device that is ready but lets an attempt fail by its silence sits out 1, 2, 4 … rounds, or until it speaks.
+
+    It may be there all the same, and only its answer was lost: a device that nobody asks has nothing to say.
+    """
 
     def __init__(self, fleet: Fleet, rounds: Rounds) -> None:
         self._fleet = fleet
         self._rounds = rounds
-        self._silent: set[bytes] = set()
+        self._silent: dict[bytes, _Silence] = {}
         self._gather_until_s = float("inf")
 
     def resume(self, now_s: float) -> None:
@@ -29,19 +45,23 @@ class Attendance:
         """
         return self._rounds.devices if now_s < self._gather_until_s else fewest_updates(phase, self._rounds)
 
-    def gathered(self) -> None:
-        """Enough have been there; from now on the job goes on with whoever is."""
-        self._gather_until_s = float("-inf")
-
     def missed(self, devices: Iterable[bytes]) -> None:
         """An attempt was aborted for want of these devices' answers."""
-        self._silent.update(devices)
+        for device in devices:
+            last = self._silent.get(device)
+            rounds = min(2 * last.rounds, MAX_ROUNDS_OUT) if last else 1
+            self._silent[device] = _Silence(rounds, rounds)
 
     def spoke(self, device: bytes) -> None:
         """A message of this device was believed."""
-        self._silent.discard(device)
+        self._silent.pop(device, None)
 
-    def candidates(self, phase: Phase) -> Set[bytes]:
-        """Whom the next round may invite: all that are ready where too few of them speak."""
-        speaking = self._fleet.ready - self._silent
+    def open(self, phase: Phase) -> Set[bytes]:
+        """Whom the round that is opened now may invite: all that are ready where too few of them speak.
+
+        Enough have been there; from now on the job goes on with whoever is.
+        """
+        self._gather_until_s = float("-inf")
+        speaking = {each for each in self._fleet.ready if each not in self._silent or not self._silent[each].left}
+        self._silent = {each: last._replace(left=max(0, last.left - 1)) for each, last in self._silent.items()}
         return speaking if len(speaking) >= fewest_updates(phase, self._rounds) else self._fleet.ready

@@ -4,6 +4,7 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
+from edge_client.membership import open_membership
 from edge_client.state import DeviceState
 from fedloom import msgpack
 from fedloom.errors import Reason, Refused
@@ -12,9 +13,20 @@ from fedloom.trust.seal import Recipient, SealSuite
 from fedloom.trust.signing import VerifyingKey
 from fedloom.wire.chunks import Download
 from fedloom.wire.envelope import MAX_OVERHEAD_BYTES, Envelope, Header, Type, parse
-from fedloom.wire.messages import MAX_MANIFEST_BYTES, MAX_RECEIPT_BYTES, MAX_TASK_BYTES, Manifest, Phase, Receipt, Task
+from fedloom.wire.messages import (
+    MAX_MANIFEST_BYTES,
+    MAX_MEMBERSHIP_BYTES,
+    MAX_RECEIPT_BYTES,
+    MAX_TASK_BYTES,
+    Manifest,
+    Membership,
+    Phase,
+    Receipt,
+    Task,
+)
 
-MAX_DOWN_BYTES = max(MAX_TASK_BYTES, MAX_RECEIPT_BYTES) + MAX_OVERHEAD_BYTES
+_DOWN_BYTES = {Type.TASK: MAX_TASK_BYTES, Type.RECEIPT: MAX_RECEIPT_BYTES, Type.MEMBERSHIP: MAX_MEMBERSHIP_BYTES}
+MAX_DOWN_BYTES = max(_DOWN_BYTES.values()) + MAX_OVERHEAD_BYTES
 
 
 class BelievedManifest(NamedTuple):
@@ -43,52 +55,67 @@ class Judge:
     def manifest(self, blob: bytes, state: DeviceState) -> BelievedManifest:
         """Judge a manifest against the last one that was accepted.
 
+        That one itself was believed then: it is known by its hash, even when its signer is no aggregator any more.
+
         Raises:
             Refused: OLD; CONFLICT: two of one version, or one that does not follow ours; and what an envelope may be.
         """
-        envelope = self._authentic(blob, MAX_MANIFEST_BYTES + MAX_OVERHEAD_BYTES, (Type.MANIFEST,))
-        body = msgpack.decode(envelope.clear(), Manifest)
+        envelope = parse(blob, MAX_MANIFEST_BYTES + MAX_OVERHEAD_BYTES)
         header, digest = envelope.header, envelope.digest
+        is_new = digest != state.manifest_hash
+        if is_new:
+            self._authenticate(envelope, (Type.MANIFEST,))
+        body = msgpack.decode(envelope.clear(), Manifest)
         if (header.job, header.round, header.attempt) != (body.job, body.round, body.attempt):
             raise Refused(Reason.MALFORMED, "header and body name different rounds")
         if body.suite is not self._keys.root.suite:
             raise Refused(Reason.UNKNOWN_SUITE)
-        if body.version < state.manifest_version:
-            raise Refused(Reason.OLD, f"version {body.version}, ours is {state.manifest_version}")
-        if body.version == state.manifest_version and digest != state.manifest_hash:
-            raise Refused(Reason.CONFLICT, f"there are two manifests of version {body.version}")
-        if body.version == state.manifest_version + 1 and body.previous != state.manifest_hash:
-            raise Refused(Reason.CONFLICT, f"version {body.version} does not follow the manifest before it")
+        if is_new:
+            _check_order(body, state)
         _check_content(body)
-        return BelievedManifest(body, digest, body.version > state.manifest_version)
+        return BelievedManifest(body, digest, is_new)
 
-    def down(self, blob: bytes) -> BelievedTask | Receipt:
-        """Open a task or a receipt that is for this device.
+    def down(self, blob: bytes) -> BelievedTask | Receipt | Membership:
+        """Open a task, a receipt or a word of the registrar that is for this device.
 
         Raises:
             Refused: what an envelope may be; WRONG_RECIPIENT, CANNOT_OPEN.
         """
-        envelope = self._authentic(blob, MAX_DOWN_BYTES, (Type.TASK, Type.RECEIPT))
-        header = envelope.header
-        if (header.recipient, header.recipient_key) != (self._keys.id, self._keys.seal.id):
+        envelope = parse(blob, MAX_DOWN_BYTES)
+        header, keys = envelope.header, self._keys
+        if len(blob) > _DOWN_BYTES.get(header.type, len(blob)) + MAX_OVERHEAD_BYTES:
+            raise Refused(Reason.TOO_LARGE, f"{len(blob)} bytes of {header.type.name}")
+        if header.type is Type.MEMBERSHIP:
+            return open_membership(envelope, keys.id, keys.seal, keys.root)
+        self._authenticate(envelope, (Type.TASK, Type.RECEIPT))
+        if (header.recipient, header.recipient_key) != (keys.id, keys.seal.id):
             raise Refused(Reason.WRONG_RECIPIENT)
-        plain = envelope.open(self._keys.seal)
+        plain = envelope.open(keys.seal)
         if header.type is Type.RECEIPT:
             return msgpack.decode(plain, Receipt)
         return BelievedTask(msgpack.decode(plain, Task), header)
 
-    def _authentic(self, blob: bytes, max_bytes: int, kinds: tuple[Type, ...]) -> Envelope:
-        """The message, if an aggregator of this federation signed it."""
-        envelope = parse(blob, max_bytes)
-        if envelope.header.type not in kinds:
-            raise Refused(Reason.UNKNOWN_TYPE, envelope.header.type.name)
-        if envelope.header.federation != self._keys.root.federation:
+    def _authenticate(self, envelope: Envelope, kinds: tuple[Type, ...]) -> None:
+        """Return if an aggregator of this federation signed it."""
+        header = envelope.header
+        if header.type not in kinds:
+            raise Refused(Reason.UNKNOWN_TYPE, header.type.name)
+        if header.federation != self._keys.root.federation:
             raise Refused(Reason.WRONG_FEDERATION)
-        key = self._aggregators.get(envelope.header.sender)
+        key = self._aggregators.get(header.sender)
         if key is None:
             raise Refused(Reason.UNKNOWN_SENDER)
         envelope.verify(key)
-        return envelope
+
+
+def _check_order(manifest: Manifest, state: DeviceState) -> None:
+    """Refuse a manifest that does not come after the last one that was accepted."""
+    if manifest.version < state.manifest_version:
+        raise Refused(Reason.OLD, f"version {manifest.version}, ours is {state.manifest_version}")
+    if manifest.version == state.manifest_version:
+        raise Refused(Reason.CONFLICT, f"there are two manifests of version {manifest.version}")
+    if manifest.version == state.manifest_version + 1 and manifest.previous != state.manifest_hash:
+        raise Refused(Reason.CONFLICT, f"version {manifest.version} does not follow the manifest before it")
 
 
 def _check_content(manifest: Manifest) -> None:

@@ -41,7 +41,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: str = "state"
     """Directory of durable state; made if it is not there."""
     keys: str = "keys"
-    """Directory of this device's keys, made with `fedloom device new`."""
+    """Directory of this device's keys, made by `fedloom-edge join`; what is renewed is written there."""
     log: Log = Log()
     limits: Limits = Limits()
 

@@ -46,6 +46,14 @@ class Delivery:
         self.entry, self._sent_at_s, self._sends = entry, None, 0
         return self._send(now_s) if self._max_frame else []
 
+    def residual_left(self) -> dict[str, bytes]:
+        """What a new round changes in the residual: it goes when an update that it may be part of has no receipt.
+
+        That update may have been accepted and its receipt lost; then the residual has been added to the model already.
+        What an encoding has lost once is lost, then, but never counted twice.
+        """
+        return {"residual": b"", "residual_job": b""} if self.entry is not None and self.entry.has_residual else {}
+
     def end(self) -> list[Action]:
         """Nobody waits for the update any more."""
         if self.entry is None:

@@ -1,11 +1,15 @@
 """Carries out what the session asks for on disk, on the link and in the log."""
 
+import errno
 import logging
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_client import events
 from edge_client.outbox import StateDirectory
 from fedloom.errors import LinkError, StoreError
+from fedloom.files import write_durably
 from fedloom.link.base import Link
 
 if TYPE_CHECKING:
@@ -13,25 +17,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fedloom.edge")
 
-Effect = (
-    events.Subscribe
-    | events.Unsubscribe
-    | events.Publish
-    | events.Withdraw
-    | events.PersistState
+Write = (
+    events.PersistState
+    | events.WriteDocument
+    | events.Silent
+    | events.Heard
     | events.StoreOutbox
     | events.DropOutbox
     | events.SaveModel
-    | events.Log
 )
+Effect = events.Subscribe | events.Unsubscribe | events.Publish | events.Withdraw | events.Log | Write
+_READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class Effects:
     """One action after the other, each finished when `carry_out` returns."""
 
-    def __init__(self, link: Link, directory: StateDirectory) -> None:
+    def __init__(self, link: Link, directory: StateDirectory, keys: Path) -> None:
         self._link = link
         self._directory = directory
+        self._keys = keys
 
     def carry_out(self, action: Effect) -> None:
         """Do it.
@@ -57,16 +62,32 @@ class Effects:
                     problem = f"{self._directory.path}: cannot be written ({error.strerror})"
                     raise StoreError(f"{problem}; free or repair the disk and start again") from None
 
-    def _write(self, action: events.PersistState | events.StoreOutbox | events.DropOutbox | events.SaveModel) -> None:
+    def _write(self, action: Write) -> None:
         match action:
             case events.PersistState(state):
                 self._directory.write_state(state)
+            case events.WriteDocument(name, data):
+                self._write_document(self._keys / name, data)
+            case events.Silent(seconds):
+                self._directory.note_silence(time.time() - seconds)
+            case events.Heard():
+                self._directory.note_silence(None)
             case events.StoreOutbox(entry, residual):
                 self._directory.store(entry, residual)
             case events.DropOutbox(digest):
                 self._directory.drop(digest)
             case events.SaveModel(work):
                 self._save(work)
+
+    def _write_document(self, path: Path, data: bytes) -> None:
+        """Where the keys cannot be written at all, the document counts until the next start, and comes again then."""
+        try:
+            write_durably(path, data)
+        except OSError as error:
+            if error.errno not in _READ_ONLY:
+                raise
+            remedy = "let this process write there, or the device will be locked out when its credential has expired"
+            log.error("document.unkept path=%s reason=%r", path, f"{error.strerror}; {remedy}")  # noqa: TRY400
 
     def _publish(self, action: events.Publish) -> None:
         try:

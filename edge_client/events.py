@@ -120,6 +120,23 @@ class PersistState(NamedTuple):
     state: DeviceState
 
 
+class WriteDocument(NamedTuple):
+    """Replace a file beside the keys: a root document, or the registrar's word for this device."""
+
+    name: str
+    data: bytes
+
+
+class Silent(NamedTuple):
+    """Leave a note for people: the aggregator has said nothing for so long."""
+
+    seconds: float
+
+
+class Heard(NamedTuple):
+    """Take that note away."""
+
+
 class StoreOutbox(NamedTuple):
     """Put an update, and the residual that goes with it, on disk."""
 
@@ -167,6 +184,9 @@ Action = (
     | Publish
     | Withdraw
     | PersistState
+    | WriteDocument
+    | Silent
+    | Heard
     | StoreOutbox
     | DropOutbox
     | Train

@@ -1,22 +1,35 @@
 """What `fedloom-edge check` and `fedloom-edge status` have to say."""
 
+import time
 from pathlib import Path
 
 import msgspec
 
 from edge_client.config import EdgeConfig
 from edge_client.outbox import StateDirectory
+from edge_client.state import DeviceState
 from fedloom.errors import DataError
 from fedloom.job import load_job
 from fedloom.link.config import read_password, tls_context
-from fedloom.trust.device_keys import load_device_keys
+from fedloom.trust.device_keys import is_there, load_credential, load_device_keys, load_root
+from fedloom.trust.documents import Credential
 
 
 class Status(msgspec.Struct, frozen=True):
     """A device, as its state directory shows it."""
 
     running: bool
+    membership: str
+    """joined, pending (a join was begun), expired (by the aggregator's word, not by this device's clock) or none."""
     device: str
+    valid_until: str
+    """When the credential ends (UTC), by the registrar's clock; empty if there is none."""
+    root_version: int
+    """Of the root document beside the keys."""
+    time_floor: str
+    """The latest time (UTC) that the aggregator has signed; empty if there is none."""
+    silent_since: str
+    """When (UTC, by this device's clock) the aggregator has last said something new; empty unless it owes us a word."""
     incarnation: int
     manifest_version: int
     manifest: str
@@ -34,14 +47,23 @@ def check(config: EdgeConfig, job_file: Path | None) -> list[str]:
         ConfigError, TrustError, DataError: it cannot be used.
     """
     keys = load_device_keys(Path(config.keys))
+    state = StateDirectory(Path(config.state)).read().state
     read_password(config.broker)
     if config.broker.tls:
         tls_context(config.broker.tls)
     lines = [
         f"keys: device {keys.id.hex()} ({keys.credential.name}) of federation {keys.root.federation.hex()}",
+        f"credential: until {_utc(keys.credential.not_after)}, renewed before while the device takes part",
+        _root_line(keys.root.version, state),
         f"broker: {config.broker.host}:{config.broker.port}, {'TLS' if config.broker.tls else 'no TLS'}",
     ]
     return [*lines, *(_check_data(config, job_file) if job_file else _check_file(config))]
+
+
+def _root_line(version: int, state: DeviceState | None) -> str:
+    if state and version < state.root_version:
+        return f"root: version {version}, an old copy of {state.root_version}; the next run fetches what is missing"
+    return f"root: version {version}"
 
 
 def _check_file(config: EdgeConfig) -> list[str]:
@@ -65,21 +87,46 @@ def _check_data(config: EdgeConfig, job_file: Path) -> list[str]:
 
 
 def status(config: EdgeConfig) -> Status:
-    """Read the state directory; a daemon may be running.
+    """Read the state directory and the documents beside the keys; a daemon may be running.
 
     Raises:
-        StoreError: it is damaged.
+        StoreError: the state is damaged.
+        TrustError: a document is damaged, or open to others.
     """
-    directory = StateDirectory(Path(config.state))
+    directory, keys = StateDirectory(Path(config.state)), Path(config.keys)
     contents = directory.read()
     state = contents.state
+    credential = load_credential(keys) if is_there(keys / "credential") else None
+    root_version = load_root(keys).version if is_there(keys / "root") else 0
+    floor = state.time_floor if state else 0
+    since = directory.silent_since()
+    device = credential.device if credential else state.device if state else b""
     return Status(
         running=directory.is_held(),
-        device=state.device.hex() if state else "",
+        membership=_membership(credential, root_version, floor),
+        device=device.hex(),
+        valid_until=_utc(credential.not_after) if credential else "",
+        root_version=root_version,
+        time_floor=_utc(floor) if floor else "",
+        silent_since=_utc(since) if since is not None else "",
         incarnation=state.incarnation if state else 0,
         manifest_version=state.manifest_version if state else 0,
-        manifest=state.manifest_hash.hex() if state and state.manifest_version else "",
+        manifest=state.manifest_hash.hex() if state and any(state.manifest_hash) else "",
         waiting_updates=len(contents.entries),
         waiting_bytes=sum(len(entry.blob) for entry in contents.entries),
         model=str(directory.model) if directory.model.exists() else "",
     )
+
+
+def _membership(credential: Credential | None, root_version: int, time_floor: int) -> str:
+    if credential is None:
+        return "pending" if root_version else "none"
+    return "expired" if time_floor > credential.not_after else "joined"
+
+
+def _utc(seconds: int) -> str:
+    """A time as people read it; far-off ones, which no calendar has, as the number."""
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    except (OverflowError, OSError, ValueError):
+        return str(seconds)

@@ -5,6 +5,7 @@
     outbox/{digest}      an update that waits for its receipt
     residuals/{digest}   the error-feedback residual that goes with that update
     model.fedloom        the last job's final model
+    silent               since when the aggregator has said nothing; there only while it does
 
 A residual becomes current by being named in the state file. Files that nothing names are removed at the start.
 """
@@ -36,6 +37,7 @@ class StateDirectory:
         self.path = path
         self.model = path / "model.fedloom"
         self._state = path / "state"
+        self._silent = path / "silent"
         self._outbox = path / "outbox"
         self._residuals = path / "residuals"
         self._lock: int | None = None
@@ -117,6 +119,27 @@ class StateDirectory:
         """Replace the state file."""
         write_durably(self._state, to_bytes(STATE_MAGIC, state))
         self._current_residual = state.residual
+
+    def note_silence(self, since_s: float | None) -> None:
+        """Note since when (seconds since 1970, by this device's clock) nothing was heard; None: something was."""
+        if since_s is None:
+            self._silent.unlink(missing_ok=True)
+        else:
+            write_durably(self._silent, b"%d\n" % since_s)
+
+    def silent_since(self) -> int | None:
+        """What `note_silence` noted.
+
+        Raises:
+            StoreError: the note cannot be read.
+        """
+        try:
+            text = self._silent.read_bytes().strip()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{self._silent}: cannot be read ({error.strerror}); check its owner") from None
+        return int(text) if text.lstrip(b"-").isdigit() else None
 
     def store(self, entry: OutboxEntry, residual: bytes | None) -> None:
         """Put an update on disk, its residual first."""

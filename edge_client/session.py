@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from edge_client.believe import BelievedManifest, BelievedTask, Judge
+from edge_client.believe import BelievedManifest, BelievedTask
 from edge_client.delivery import Delivery
 from edge_client.events import (
     Abandon,
@@ -36,14 +36,17 @@ from edge_client.events import (
     Work,
 )
 from edge_client.fetch import Fetch
-from edge_client.rounds import Bounds, Round, declined, place
+from edge_client.refusals import count_refusal
+from edge_client.rounds import Bounds, EarlyTask, Round, declined, place
 from edge_client.sequence import Sequence
+from edge_client.silence import Silence
 from edge_client.state import DeviceState, OutboxEntry
+from edge_client.trustees import Trustees
 from edge_client.writer import Writer
 from fedloom.errors import Reason, Refused
 from fedloom.trust.device_keys import DeviceKeys
 from fedloom.wire.brief import open_brief
-from fedloom.wire.messages import Phase, Receipt, Verdict
+from fedloom.wire.messages import Membership, Phase, Receipt, Verdict
 from fedloom.wire.topics import Topics
 
 
@@ -63,18 +66,19 @@ class Session:
         self.topics = Topics(keys.root.federation)
         self.refusals: Counter[Reason] = Counter()
         self._down = self.topics.down(keys.id)
+        self._roots = self.topics.all_roots.rstrip("+")
         self._state = state
         self._entries = entries
         self._bounds = bounds
-        self._judge = Judge(keys)
         self._sequence = Sequence(state.sequence)
         self._writer = Writer(keys, state.incarnation, self._sequence, entropy)
+        self._trustees = Trustees(keys, state.root_version, self._writer)
         self._delivery = Delivery(self.topics.up(keys.id), draw)
         self._fetch = Fetch(self.topics, draw)
+        self._silence = Silence()
         self._manifest: BelievedManifest | None = None
         self._task: BelievedTask | None = None
-        self._early: BelievedTask | None = None
-        """A task whose manifest has not come yet."""
+        self._early = EarlyTask()
         self._model: Model | None = None
         self._work: Work | None = None
         self._now_s = 0.0
@@ -83,7 +87,7 @@ class Session:
     @property
     def wake_at_s(self) -> float | None:
         """When the next `Tick` is due."""
-        due = (self._delivery.resend_at_s, self._fetch.again_at_s)
+        due = (self._delivery.resend_at_s, self._fetch.again_at_s, self._silence.due_at_s)
         return min((each for each in due if each is not None), default=None)
 
     def handle(self, event: Event, now_s: float) -> list[Action]:
@@ -93,14 +97,16 @@ class Session:
             case Started():
                 self._start()
             case Connected(max_payload_bytes, is_flushed):
-                self._do(self._writer.ready(), *self._delivery.connected(max_payload_bytes, is_flushed, now_s))
+                self._connect(max_payload_bytes, is_flushed)
             case Disconnected():
                 self._delivery.disconnected()
             case Came(topic, payload):
                 self._on_message(topic, payload)
             case Tick(is_flushed):
                 self._do(*self._delivery.tick(is_flushed, now_s), *self._fetch.tick(now_s))
+                self._do(*self._silence.tick(now_s))
             case Trained(work, answer):
+                self._silence.was_busy(now_s)
                 self._on_answer(work, answer)
             case Stopping():
                 self._do(self.goodbye())
@@ -119,7 +125,7 @@ class Session:
     def would_accept(self, manifest: bytes) -> bool:
         """Whether this manifest will end what the device is doing now."""
         try:
-            return self._judge.manifest(manifest, self._state).is_new
+            return self._trustees.judge.manifest(manifest, self._state).is_new
         except Refused:
             return False
 
@@ -127,76 +133,82 @@ class Session:
         for entry in self._entries:
             is_open = entry.manifest == self._state.manifest_hash
             self._do(*self._delivery.restore(entry, is_open))
-        self._do(Subscribe(self.topics.manifest), Subscribe(self._down))
+        root_version = self._trustees.keys.root.version
+        if root_version > self._state.root_version:
+            self._persist(root_version=root_version)
+        self._do(Subscribe(self.topics.all_roots), Subscribe(self.topics.manifest), Subscribe(self._down))
+
+    def _connect(self, max_payload_bytes: int, is_flushed: bool) -> None:
+        if not self._trustees.is_behind:
+            self._do(self._writer.ready())
+        self._do(*self._delivery.connected(max_payload_bytes, is_flushed, self._now_s))
 
     def _on_message(self, topic: str, payload: bytes) -> None:
         if not payload:
             return  # a retained message was cleared
         try:
-            if topic == self.topics.manifest:
-                self._on_manifest(self._judge.manifest(payload, self._state))
+            if topic.startswith(self._roots):
+                self._on_root(self.topics.root_version_of(topic), payload)
+            elif topic == self.topics.manifest:
+                self._trustees.check()
+                self._on_manifest(self._trustees.judge.manifest(payload, self._state))
             elif topic == self._down:
-                self._on_down(self._judge.down(payload))
+                self._trustees.check()
+                self._on_down(self._trustees.judge.down(payload))
             else:
                 self._on_chunk(*self.topics.chunk_of(topic), payload)
         except Refused as refused:
-            self._refuse(topic, refused)
+            self._do(*count_refusal(self.refusals, topic, refused))
+
+    def _on_root(self, version: int, document: bytes) -> None:
+        before = self._trustees.keys.root.aggregators
+        writes = self._trustees.follow(version, document)
+        if not writes:
+            return
+        # The state first: a device that dies before the document is on disk knows that its own is an old copy.
+        is_rotation = self._trustees.keys.root.aggregators != before
+        # Whoever has stolen the old key may have signed version 2**60: with new keys, versions count anew.
+        floor = 0 if is_rotation else self._state.manifest_version
+        self._persist(root_version=max(self._state.root_version, version), manifest_version=floor)
+        self._do(*writes, *self._trustees.hear_again())
 
     def _on_manifest(self, manifest: BelievedManifest) -> None:
         if self._manifest is not None and not manifest.is_new:
             return
         body = manifest.body
+        self._silence.opened(None if body.phase is Phase.DONE else body.deadline_s, self._now_s)
         if manifest.is_new:
+            self._do(*self._silence.heard(self._now_s))
             floor = max(self._state.time_floor, body.issued_at)
             place = {"manifest_version": body.version, "manifest_hash": manifest.hash, "time_floor": floor}
-            self._persist(**place, **self._residual_left())
+            self._persist(**place, **self._delivery.residual_left())
             self._do(*self._delivery.end())
         if self._work is not None:
             self._do(Abandon())
         self._do(*self._fetch.cancel())
-        self._manifest, self._work, self._task = manifest, None, None
-        if self._early is not None and self._early.header.manifest == manifest.hash:
-            self._task, self._early = self._early, None
+        self._manifest, self._work, self._task = manifest, None, self._early.take(manifest.hash)
         where = (body.version, body.job.hex(), body.phase.value, body.round, body.attempt)
         self._log(logging.DEBUG, "manifest.accepted version=%d run=%s phase=%s round=%d attempt=%d", *where)
         if body.phase is Phase.DONE and (self._is_answered or body.model is None):
             self._do(Finished())
         self._advance()
 
-    def _residual_left(self) -> dict[str, bytes]:
-        """What a new round changes in the residual: it goes when an update that it may be part of has no receipt.
-
-        That update may have been accepted and its receipt lost; then the residual has been added to the model already.
-        What an encoding has lost once is lost, then, but never counted twice.
-        """
-        entry = self._delivery.entry
-        return {"residual": b"", "residual_job": b""} if entry is not None and entry.has_residual else {}
-
-    def _on_down(self, message: BelievedTask | Receipt) -> None:
-        if isinstance(message, Receipt):
+    def _on_down(self, message: BelievedTask | Receipt | Membership) -> None:
+        if isinstance(message, Membership):
+            self._do(*self._trustees.renew(message))
+        elif isinstance(message, Receipt):
             self._on_receipt(message)
         elif self._manifest is not None and message.header.manifest == self._manifest.hash:
             self._task = message
             self._advance()
         else:
-            self._keep_early(message)
-
-    def _keep_early(self, task: BelievedTask) -> None:
-        """One task may wait for its manifest: the latest."""
-        if self._manifest is not None:
-            body = self._manifest.body
-            is_past = task.header.job == body.job and place(task.header) <= (body.round, body.attempt)
-            if is_past or task.header.manifest == body.previous:
-                raise Refused(Reason.OLD, "a task of a round before")
-        early = self._early
-        if early and early.header.job == task.header.job and place(task.header) < place(early.header):
-            raise Refused(Reason.OLD, "a task of a round before the one that is awaited")
-        self._early = task
+            self._early.keep(message, self._manifest.body if self._manifest else None)
 
     def _on_receipt(self, receipt: Receipt) -> None:
         entry = self._delivery.entry
         if entry is None or receipt.digest != entry.digest:
             raise Refused(Reason.OLD, "a receipt for an update that does not wait for one")
+        self._do(*self._silence.heard(self._now_s))
         level = logging.WARNING if receipt.verdict is Verdict.REJECTED else logging.INFO
         self._log(level, "receipt.came verdict=%s reason=%r", receipt.verdict.value, receipt.reason)
         if receipt.verdict is Verdict.ACCEPTED and entry.has_residual:
@@ -300,15 +312,6 @@ class Session:
     def _persist(self, **changes: object) -> None:
         self._state = msgspec.structs.replace(self._state, **changes)
         self._do(PersistState(self._state))
-
-    def _refuse(self, topic: str, refused: Refused) -> None:
-        """Count it; say so the 1st, 2nd, 4th, 8th … time, so that a flood does not fill the log."""
-        self.refusals[refused.reason] += 1
-        count = self.refusals[refused.reason]
-        if count & (count - 1) == 0:
-            level = logging.ERROR if refused.reason is Reason.CONFLICT else logging.WARNING
-            text = "message.refused topic=%s reason=%s detail=%r count=%d"
-            self._log(level, text, topic, refused.reason.value, refused.detail, count)
 
     def _log(self, level: int, text: str, *args: object) -> None:
         self._do(Log(level, text, args))

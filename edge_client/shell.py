@@ -97,7 +97,7 @@ class Daemon:
         self._must_reload = False
         self._up = self._session.topics.up(keys.id)
         self._link = make_link(config, keys.id.hex(), self._on_event, self._will)
-        self._effects = Effects(self._link, self._directory)
+        self._effects = Effects(self._link, self._directory, Path(config.keys))
 
     def run(self) -> None:
         """Work until told to stop.

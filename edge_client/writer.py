@@ -1,5 +1,6 @@
 """The messages that a device signs: presence and updates."""
 
+import threading
 from collections.abc import Callable
 from typing import Literal
 
@@ -13,28 +14,48 @@ from fedloom.wire.envelope import Envelope, Header, Type, write_clear, write_sea
 from fedloom.wire.messages import Manifest, Presence
 from fedloom.wire.topics import Topics
 
+_READIES = 4
+"""How often a device may say `ready` on one connection: at first, and when it holds something new."""
+
 
 class Writer:
     """Numbers each message, and signs it."""
 
     def __init__(self, keys: DeviceKeys, incarnation: int, sequence: Sequence, entropy: Callable[[int], bytes]) -> None:
-        self._keys = keys
+        self.keys = keys
+        """Replaced when the credential is renewed."""
         self._incarnation = incarnation
         self._sequence = sequence
         self._entropy = entropy
         self._topic = Topics(keys.root.federation).state(keys.id)
-        self._ready_sequence: int | None = None
+        self._readies = range(0)
+        """Numbers of this connection's `ready`; the one in use comes first."""
+        self._lock = threading.Lock()
+        """The link asks for its will in its own thread."""
 
     def will(self) -> Publish:
-        """The last will of the next connection, which outranks that connection's `ready`."""
-        self._ready_sequence = self._sequence.take(2)
-        return self._presence("lost", self._ready_sequence + 1)
+        """The last will of the next connection, which outranks each `ready` of that connection."""
+        with self._lock:
+            self._readies = self._numbers()
+            last = self._readies[-1] + 1
+        return self._presence("lost", last)
 
     def ready(self) -> Publish:
-        """What is said first on a connection."""
-        if self._ready_sequence is None:
-            self._ready_sequence = self._sequence.take(2)
-        return self._presence("ready", self._ready_sequence)
+        """What is said first on a connection; said again it is the same."""
+        with self._lock:
+            self._readies = self._readies or self._numbers()
+            number = self._readies[0]
+        return self._presence("ready", number)
+
+    def ready_anew(self) -> Publish:
+        """It outranks the `ready` before it, unless that was the last one that this connection had."""
+        with self._lock:
+            self._readies = self._readies[1:] or self._readies
+        return self.ready()
+
+    def _numbers(self) -> range:
+        first = self._sequence.take(_READIES + 1)
+        return range(first, first + _READIES)
 
     def goodbye(self) -> Publish:
         """What is said last."""
@@ -53,22 +74,22 @@ class Writer:
         blob = write_sealed(
             header,
             msgpack.encode(answer.update),
-            self._keys.signing,
+            self.keys.signing,
             round_recipient(manifest.suite, manifest.round_key),
         )
         digest = Envelope(header, blob).digest
         return OutboxEntry(digest, work.manifest_hash, manifest.job, answer.residual is not None, blob)
 
     def _presence(self, state: Literal["ready", "disconnected", "lost"], sequence: int) -> Publish:
-        body = msgpack.encode(Presence(state, f"fedloom {__version__}", self._keys.credential.not_after))
-        blob = write_clear(self._header(Type.PRESENCE, sequence), body, self._keys.signing)
+        body = msgpack.encode(Presence(state, f"fedloom {__version__}", self.keys.credential.not_after))
+        blob = write_clear(self._header(Type.PRESENCE, sequence), body, self.keys.signing)
         return Publish(self._topic, blob, retain=True)
 
     def _header(self, kind: Type, sequence: int) -> Header:
         return Header(
             kind,
-            self._keys.root.federation,
-            self._keys.id,
+            self.keys.root.federation,
+            self.keys.id,
             self._entropy(16),
             incarnation=self._incarnation,
             sequence=sequence,

@@ -31,7 +31,5 @@ check_dates = false   # the authority is the federation's own, and this device's
 
 def edge_toml(name: str, broker: Broker, data: str) -> str:
     """The text of `edge.toml` for a device whose keys lie beside it in `keys/`; `data` is the path of its data."""
-    # A JSON string is a TOML string too.
-    return _TEXT.format(
-        name=name, host=json.dumps(broker.host), port=broker.port, tls=_TLS[broker.tls], data=json.dumps(data)
-    )
+    host, path = (json.dumps(text, ensure_ascii=False) for text in (broker.host, data))  # strings of TOML too
+    return _TEXT.format(name=name, host=host, port=broker.port, tls=_TLS[broker.tls], data=path)

@@ -1,4 +1,4 @@
-"""The errors that both ends share; `fedloom.link`, `strategies` and `simulation` each derive one more of their own.
+"""The errors that both ends share; fedloom.link, edge_client, strategies and simulation each derive one of their own.
 
 FedloomError
 ├── InputError          something a person wrote or supplied is wrong: exit status 2, one line with the remedy
@@ -87,6 +87,8 @@ class Reason(StrEnum):
     BAD_METRICS = "bad_metrics"
     OLD = "old"
     HASH_MISMATCH = "hash_mismatch"
+    UNKNOWN_TOKEN = "unknown_token"  # noqa: S105 - a code, not a secret
+    REJECTED = "rejected"
 
 
 class Refused(FedloomError):

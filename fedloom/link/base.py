@@ -45,6 +45,8 @@ class Disconnected(NamedTuple):
     reason: str
     fatal: bool = False
     """Never connected, and trying again cannot help (wrong password, untrusted certificate): the link has stopped."""
+    taken_over: bool = False
+    """Another client has connected with our id (MQTT 5 alone says so)."""
 
 
 class Subscribed(NamedTuple):

@@ -12,6 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -46,6 +47,7 @@ MAX_UNSENT_BYTES = 128 * 1024
 
 _V5 = MQTTProtocolVersion.MQTTv5
 _UNSUPPORTED_PROTOCOL = 0x84
+_SESSION_TAKEN_OVER = 0x8E
 _HOPELESS = frozenset({_UNSUPPORTED_PROTOCOL, 0x85, 0x86, 0x87, 0x8A, 0x8C})
 """Also client id, user name or password, authorisation, banned, authentication method. Source: MQTT 5, 3.2.2.2."""
 
@@ -63,16 +65,23 @@ class MqttLink(ReconnectingLink):
         *,
         will: MakeWill | None = None,
         retry_s: Callable[[int], float] = default_retry_s,
+        make_tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
-        """Raises ConfigError when the password or a TLS file cannot be used."""
+        """`make_tls` replaces the context that `config.tls` asks for; it is called for each connection.
+
+        Raises ConfigError when the password or a TLS file cannot be used.
+        """
         password = read_password(config)
-        tls = tls_context(config.tls) if config.tls else None
+        if make_tls is None and config.tls is not None:
+            make_tls = partial(tls_context, config.tls)
+        if make_tls is not None:
+            make_tls()  # what cannot be used is an error now
 
         def connect(link: ReconnectingLink, protocol: int, serial: int) -> _Connection:
             client = make_client(client_id, MQTTProtocolVersion(protocol), will, CONNECT_TIMEOUT_S)
             client.username_pw_set(config.username or client_id, password)
-            if tls:
-                client.tls_set_context(tls)
+            if make_tls is not None:
+                client.tls_set_context(make_tls())  # anew: our certificate may have been renewed
             return _Connection(link, config, client, serial)
 
         protocols = {"auto": (5, 4), "5": (5,), "3.1.1": (4,)}[config.protocol]
@@ -91,6 +100,7 @@ class _Connection:
         self._limits = Limits()
         self._refusal: ReasonCode | None = None
         self._reason = ""
+        self._is_taken_over = False
         self._subscribing: dict[int, list[str]] = {}
         self._selector = selectors.DefaultSelector()
         self._errors = LastError(__name__, logging.ERROR)
@@ -215,7 +225,8 @@ class _Connection:
 
     def _explain(self) -> End:
         if self.live:
-            return End(self._reason or self._errors.text or "the broker closed the connection", connected=True)
+            reason = self._reason or self._errors.text or "the broker closed the connection"
+            return End(reason, connected=True, taken_over=self._is_taken_over)
         if self._refusal is not None:
             code = self._refusal.value
             reason = f"the broker refuses us: {self._refusal} (0x{code:02x})"
@@ -261,6 +272,7 @@ class _Connection:
     ) -> None:
         if flags.is_disconnect_packet_from_server:
             self._reason = f"the broker says: {code}"
+            self._is_taken_over = code.value == _SESSION_TAKEN_OVER
 
     def _on_subscribe(
         self, client: paho.Client, userdata: object, packet_id: int, codes: list[ReasonCode], _: Properties | None

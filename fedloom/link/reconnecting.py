@@ -40,6 +40,8 @@ class End(NamedTuple):
     """The broker hung up on us before answering, or does not know the protocol."""
     hopeless: bool = False
     """Trying again with the same configuration will end the same way."""
+    taken_over: bool = False
+    """Another client has connected with our id."""
 
 
 class Connection(Protocol):
@@ -187,7 +189,7 @@ class ReconnectingLink:
             log.warning("link.disconnected reason=%r fatal=%s", end.reason, fatal)
             if fatal:
                 self.closing.set()
-            self.emit(Disconnected(end.reason, fatal))
+            self.emit(Disconnected(end.reason, fatal, end.taken_over))
             attempt = 0 if time.monotonic() - began_s > STABLE_S else attempt + 1
             self.closing.wait(self._retry_s(attempt))
 

@@ -8,6 +8,7 @@ Both travel and are stored as `msgpack([body, signatures])`; the body is signed 
 to be re-encoded the same way to verify it.
 """
 
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Annotated, TypeVar
 
@@ -19,6 +20,9 @@ from fedloom.trust.seal import SealSuite
 from fedloom.trust.signing import SigningKey, VerifyingKey, key_id
 
 MAX_DOCUMENT_BYTES = 64 * 1024
+MAX_ROOT_KEYS = 16
+MAX_SIGNATURES = 2 * MAX_ROOT_KEYS
+"""Of all keys of one version, and all of the next."""
 _ROOT_DOMAIN = b"fedloom/1/root"
 _CREDENTIAL_DOMAIN = b"fedloom/1/credential"
 
@@ -53,7 +57,7 @@ class Root(msgspec.Struct, frozen=True, array_like=True):
     version: Annotated[int, msgspec.Meta(ge=1)]
     federation: Id
     suite: SealSuite
-    root_keys: Annotated[tuple[Ed25519Public, ...], msgspec.Meta(min_length=1, max_length=16)]
+    root_keys: Annotated[tuple[Ed25519Public, ...], msgspec.Meta(min_length=1, max_length=MAX_ROOT_KEYS)]
     threshold: Annotated[int, msgspec.Meta(ge=1)]
     registrar: Registrar
     aggregators: Annotated[tuple[AggregatorKey, ...], msgspec.Meta(max_length=64)]
@@ -76,7 +80,7 @@ class Credential(msgspec.Struct, frozen=True, array_like=True):
 
 class _Signed(msgspec.Struct, frozen=True, array_like=True):
     body: bytes
-    signatures: Annotated[tuple[tuple[bytes, bytes], ...], msgspec.Meta(max_length=32)]
+    signatures: Annotated[tuple[tuple[bytes, bytes], ...], msgspec.Meta(max_length=MAX_SIGNATURES)]
     """(key id, signature) pairs."""
 
 
@@ -91,14 +95,19 @@ def sign_root(root: Root, *keys: SigningKey) -> bytes:
 def add_root_signature(blob: bytes, key: SigningKey) -> bytes:
     """The same document with one more signature, for keys that never meet; a second one of one key changes nothing.
 
+    Whatever else stands there under the key's name, which would keep everybody from believing the document, goes.
+
     Raises:
-        Refused: MALFORMED.
+        Refused: MALFORMED, or TOO_LARGE: there is no room for one more.
     """
     signed, _ = _decode(blob, Root)
-    if any(name == key.id for name, _ in signed.signatures):
-        return blob
     signature = (key.id, key.sign(_ROOT_DOMAIN, signed.body))
-    return msgpack.encode(_Signed(signed.body, (*signed.signatures, signature)))
+    others = tuple(each for each in signed.signatures if each[0] != key.id)
+    if len(signed.signatures) == len(others) + 1 and signature in signed.signatures:
+        return blob
+    if len(others) >= MAX_SIGNATURES:
+        raise Refused(Reason.TOO_LARGE, f"there are {len(others)} signatures already")
+    return msgpack.encode(_Signed(signed.body, (*others, signature)))
 
 
 def peek_root(blob: bytes) -> tuple[Root, tuple[bytes, ...]]:
@@ -109,6 +118,16 @@ def peek_root(blob: bytes) -> tuple[Root, tuple[bytes, ...]]:
     """
     signed, root = _decode(blob, Root)
     return root, tuple(name for name, _ in signed.signatures)
+
+
+def root_signers(blob: bytes, keys: Iterable[bytes]) -> frozenset[bytes]:
+    """Those of the public `keys` that signed a root document.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    signed, _ = _decode(blob, Root)
+    return frozenset(key for key in keys if _has_signed(signed, key))
 
 
 def sign_credential(credential: Credential, registrar: SigningKey) -> bytes:
@@ -159,6 +178,23 @@ def open_credential(blob: bytes, root: Root) -> Credential:
     if credential.federation != root.federation:
         raise Refused(Reason.WRONG_FEDERATION)
     return credential
+
+
+def peek_credential(blob: bytes) -> Credential:
+    """What a credential says; who signed it is not looked at.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    return _decode(blob, Credential)[1]
+
+
+def _has_signed(signed: _Signed, public: bytes) -> bool:
+    try:
+        _require(signed, _ROOT_DOMAIN, (public,), 1)
+    except Refused:
+        return False
+    return True
 
 
 def _sign(document: Root | Credential, domain: bytes, keys: tuple[SigningKey, ...]) -> bytes:

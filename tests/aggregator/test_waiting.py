@@ -28,19 +28,31 @@ def decline_all(rig):
     rig.work()
 
 
-def test_a_silent_device_costs_one_deadline_only(rig):
+def test_a_silent_device_costs_a_deadline_ever_more_seldom(make_rig):
+    """It may be there all the same, and only its answer was lost: it is asked again after 1, 2, 4 … rounds."""
+    rig = make_rig(count=20)
+    rig.boot()
+    rig.ready()
+    rig.work()
     silent, *others = rig.devices
+    invited = []
+    for _ in range(13):
+        invited.append(rig.told(RoundOpened)[-1].invited)
+        answer(rig, *others)
+        if invited[-1] == 3:
+            tick(rig)
+    assert silent.id in rig.parts.fleet.ready
+    assert invited == [3, 2, 3, 2, 2, 3, 2, 2, 2, 2, 3, 2, 2]
+
+
+def test_a_device_whose_answer_was_lost_once_takes_part_again(rig):
+    lost, *others = rig.devices
     answer(rig, *others)
     tick(rig)
-    for _ in range(2):
-        answer(rig, *others)
-    assert [(n.round, n.attempt, n.outcome) for n in rig.told(RoundClosed)] == [
-        (1, 1, "aborted"),
-        (1, 2, "done"),
-        (2, 1, "done"),
-    ]
-    assert silent.id in rig.parts.fleet.ready
-    assert rig.told(RoundOpened)[-1].invited == 2
+    answer(rig, *others)
+    assert rig.told(RoundOpened)[-1].invited == 3
+    answer(rig, lost, *others)
+    assert rig.told(RoundClosed)[-1].accepted == 3
 
 
 def test_a_silent_device_is_back_with_its_next_presence(rig):

@@ -1,7 +1,8 @@
-"""A small federation: one device, and an aggregator that signs whatever a test wants it to say."""
+"""A small federation: one device, an aggregator that signs whatever a test wants it to say, and a registrar."""
 
 import os
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,31 @@ from edge_client.rounds import Bounds
 from edge_client.session import Session
 from edge_client.state import DeviceState, OutboxEntry
 from fedloom import msgpack
+from fedloom.errors import Reason
 from fedloom.job import Data
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.standardise import Standardiser
-from fedloom.trust.certificates import Authority, new_authority, new_key, public_key_of
+from fedloom.trust.certificates import Authority, new_authority, new_key, public_key_in, public_key_of
 from fedloom.trust.device_keys import DeviceKeys, DeviceSecrets, document_files, load_device_keys, write_device_keys
 from fedloom.trust.documents import AggregatorKey, Credential, Registrar, Root, sign_credential, sign_root
 from fedloom.trust.seal import Recipient, SealKey, SealSuite
 from fedloom.trust.signing import SigningKey, VerifyingKey
+from fedloom.trust.tokens import Broker, TlsMode, Token, secret_hash
 from fedloom.wire.brief import seal_brief
 from fedloom.wire.envelope import Envelope, Header, Type, parse, write_clear, write_sealed
-from fedloom.wire.messages import Brief, Manifest, Phase, Receipt, Task, Update, Verdict
+from fedloom.wire.messages import (
+    Admission,
+    Brief,
+    Enrol,
+    Manifest,
+    Membership,
+    Phase,
+    Receipt,
+    Task,
+    Update,
+    Verdict,
+)
 from fedloom.wire.model_blob import SealedModel, plain_model, seal_model
 from fedloom.wire.topics import Topics
 
@@ -58,21 +72,59 @@ class FakeAggregator:
         self.model_key, self.brief_key = b"k" * 32, b"b" * 32
         self.topics = Topics(self.federation)
         self.head, self.version, self.messages = bytes(32), 0, 0
+        self.tls_key, self.ca_key = new_key(), new_key()
+        self.ca = new_authority(self.ca_key, "test", 1.9e9)
+        self.broker = Broker("127.0.0.1", 1883, TlsMode.NONE)
+        self.roots: list[tuple[Root, bytes]] = []
+        self.rotate(version=1)
+
+    @property
+    def root(self) -> Root:
+        return self.roots[-1][0]
+
+    def rotate(self, **changes: Any) -> bytes:
+        """The next root document; it lists the aggregator's key, which is new, unless `changes` break it."""
+        if self.roots:
+            self.signing = SigningKey.generate()
+        registrar = Registrar(b"R" * 16, self.registrar.public, self.registrar_seal.public, self.ca)
+        body = Root(
+            version=len(self.roots) + 1,
+            federation=self.federation,
+            suite=SUITE,
+            root_keys=(self.root_key.public,),
+            threshold=1,
+            registrar=registrar,
+            aggregators=(AggregatorKey(self.id, self.signing.public),),
+        )
+        body = msgspec.structs.replace(body, **changes)
+        self.roots.append((body, sign_root(body, self.root_key)))
+        return self.roots[-1][1]
+
+    def credential(self, not_after: int = 2**40, **changes: Any) -> bytes:
+        """A credential for the device."""
+        own = self.device_signing.public, self.device_seal.public
+        body = Credential(self.federation, self.device, "kitchen", *own, 0, not_after)
+        return sign_credential(msgspec.structs.replace(body, **changes), self.registrar)
+
+    def certificate(self, name: bytes = b"", tls_key: bytes = b"") -> bytes:
+        """A certificate for the device."""
+        public = public_key_of(tls_key or self.tls_key)
+        return Authority(self.ca_key, self.ca).issue(public, (name or self.device).hex(), 0, 2**40)
+
+    def renewal(self, not_after: int = 2**40 + 1, signer: SigningKey | None = None, **changes: Any) -> bytes:
+        """A renewal for the device, unless `changes` break it."""
+        named = {name: changes.pop(name) for name in Membership.__struct_fields__ if name in changes}
+        header = {name: changes.pop(name) for name in Header._fields if name in changes}
+        credential = self.credential(not_after, **changes)
+        body = Membership(bytes(32), Admission.ACCEPTED, "", credential, self.certificate(), self.broker)
+        body = msgspec.structs.replace(body, **named)
+        head = Header(Type.MEMBERSHIP, self.federation, b"R" * 16, os.urandom(16), recipient=self.device)
+        to = Recipient(SUITE, self.device_seal.public)
+        return write_sealed(head._replace(**header), msgpack.encode(body), signer or self.registrar, to)
 
     def write_keys(self, directory: Path) -> None:
-        aggregator = AggregatorKey(self.id, self.signing.public)
-        public = self.root_key.public
-        ca_key, tls_key = new_key(), new_key()
-        ca = new_authority(ca_key, "test", 1.9e9)
-        registrar = Registrar(b"R" * 16, self.registrar.public, self.registrar_seal.public, ca)
-        root = Root(1, self.federation, SUITE, (public,), 1, registrar, (aggregator,))
-        credential = Credential(
-            self.federation, self.device, "kitchen", self.device_signing.public, self.device_seal.public, 0, 2**40
-        )
-        secrets = DeviceSecrets(self.device_signing, self.device_seal, tls_key)
-        tls = Authority(ca_key, ca).issue(public_key_of(tls_key), self.device.hex(), 0, 2**40)
-        blobs = sign_root(root, self.root_key), sign_credential(credential, self.registrar)
-        write_device_keys(directory, secrets, document_files(root, *blobs, tls))
+        secrets = DeviceSecrets(self.device_signing, self.device_seal, self.tls_key)
+        write_device_keys(directory, secrets, document_files(*self.roots[-1], self.credential(), self.certificate()))
 
     def model(self, version: int = 1, scale: float = 0.0) -> SealedModel:
         """A softmax regression with all weights `scale`, and a standardiser that changes nothing."""
@@ -93,7 +145,7 @@ class FakeAggregator:
             closes=None,
             suite=SUITE,
             round_key=b"" if phase is Phase.DONE else self.round_key.public,
-            deadline_s=60.0,
+            deadline_s=1e6,
             issued_at=1_900_000_000 + self.version,
             brief=seal_brief(msgspec.structs.replace(BRIEF, **brief), self.brief_key),
             model=model.ref if model else None,
@@ -130,6 +182,70 @@ class FakeAggregator:
         return Header(
             kind, self.federation, self.id, message_id, job=self.job, round=round_, attempt=attempt, manifest=manifest
         )
+
+
+class FakeRegistrar:
+    """Lets devices in, as the real one: a token is bound to the first keys that use it, and they get one answer."""
+
+    def __init__(self, aggregator: FakeAggregator) -> None:
+        self.aggregator = aggregator
+        self.tokens: dict[bytes, bytes] = {}
+        self.bound: dict[bytes, tuple[bytes, ...]] = {}
+        self.devices: dict[bytes, Membership] = {}
+        self.refuses: dict[bytes, Reason] = {}
+        self.approves = True
+        self.alarms = 0
+        self.heard = 0
+        self.not_after = 2**40
+
+    def token(self, root: int = -1, **changes: Any) -> Token:
+        """A new token, which names a root document by its place in the chain."""
+        a, id_, secret = self.aggregator, os.urandom(16), os.urandom(32)
+        self.tokens[id_] = secret_hash(secret)
+        token = Token(a.federation, id_, secret, sha256(a.roots[root][1]).digest(), 2**40, a.broker)
+        return token._replace(**changes)
+
+    def hear(self, blob: bytes) -> bytes | None:
+        """What is said to a device that joins; None where silence is the answer."""
+        a = self.aggregator
+        envelope = parse(blob, 2**14)
+        assert envelope.header.recipient == a.root.registrar.id
+        if envelope.header.recipient_key != a.registrar_seal.id:
+            return None
+        wish = msgpack.decode(envelope.open(a.registrar_seal), Enrol)
+        envelope.verify(VerifyingKey(wish.signing))
+        self.heard += 1
+        body = msgspec.structs.replace(self.decide(envelope.header.sender, wish), answers=envelope.digest)
+        header = Header(
+            Type.MEMBERSHIP, a.federation, a.root.registrar.id, os.urandom(16), recipient=envelope.header.sender
+        )
+        return write_sealed(header, msgpack.encode(body), a.registrar, Recipient(SUITE, wish.seal))
+
+    def decide(self, token: bytes, wish: Enrol) -> Membership:
+        keys = wish.signing, wish.seal, public_key_in(wish.request)
+        if self.tokens.get(token) != secret_hash(wish.secret):
+            return self.refusal(Reason.UNKNOWN_TOKEN)
+        if token in self.refuses:
+            return self.refusal(self.refuses[token])
+        if self.bound.setdefault(token, keys) != keys:
+            self.alarms += 1
+            return self.refusal(Reason.CONFLICT)
+        if not self.approves:
+            return Membership(bytes(32), Admission.PENDING, "", b"", b"", None)
+        if token not in self.devices:
+            self.devices[token] = self.admit(wish, keys[2])
+        return self.devices[token]
+
+    def admit(self, wish: Enrol, tls: bytes) -> Membership:
+        a, device = self.aggregator, os.urandom(16)
+        credential = Credential(a.federation, device, wish.name or "anon", wish.signing, wish.seal, 0, self.not_after)
+        certificate = Authority(a.ca_key, a.ca).issue(tls, device.hex(), 0, 2**40)
+        signed = sign_credential(credential, a.registrar)
+        return Membership(bytes(32), Admission.ACCEPTED, "", signed, certificate, a.broker)
+
+    @staticmethod
+    def refusal(reason: Reason) -> Membership:
+        return Membership(bytes(32), Admission.REFUSED, reason.value, b"", b"", None)
 
 
 class Bench:
@@ -173,6 +289,11 @@ class Bench:
 @pytest.fixture
 def aggregator() -> FakeAggregator:
     return FakeAggregator()
+
+
+@pytest.fixture
+def registrar(aggregator: FakeAggregator) -> FakeRegistrar:
+    return FakeRegistrar(aggregator)
 
 
 @pytest.fixture

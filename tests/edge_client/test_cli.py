@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,40 @@ def test_status_of_a_device_that_never_ran_and_of_one_that_did(run: Run, config:
     assert "running: True" in said
     assert "manifest version: 7" in said
     directory.release()
+
+
+def test_status_tells_membership_root_time_and_silence(run: Run, config: Path, aggregator: Any) -> None:
+    directory = StateDirectory(config.parent / "state")
+    directory.hold()
+    state = DeviceState(aggregator.device, 5, root_version=1, time_floor=1_900_000_000)
+    directory.write_state(state)
+    directory.note_silence(1_900_000_100.0)
+    directory.release()
+    shown = json.loads(run("status", "--config", config, "--json")[1])
+    assert shown["membership"] == "joined"
+    assert shown["device"] == aggregator.device.hex()
+    assert shown["root_version"] == 1
+    assert shown["time_floor"] == "2030-03-17T17:46:40Z"
+    assert shown["silent_since"] == "2030-03-17T17:48:20Z"
+    (config.parent / "keys" / "credential").write_bytes(aggregator.credential(1_899_999_999))
+    shown = json.loads(run("status", "--config", config, "--json")[1])
+    assert (shown["membership"], shown["valid_until"]) == ("expired", "2030-03-17T17:46:39Z")
+    (config.parent / "keys" / "credential").unlink()
+    assert json.loads(run("status", "--config", config, "--json")[1])["membership"] == "pending"
+    shutil.rmtree(config.parent / "keys")
+    assert json.loads(run("status", "--config", config, "--json")[1])["membership"] == "none"
+
+
+def test_check_tells_the_credential_and_an_old_copy_of_the_root(run: Run, config: Path, aggregator: Any) -> None:
+    (config.parent / "keys" / "credential").write_bytes(aggregator.credential(1_900_000_000))
+    _, said, _ = run("check", "--config", config)
+    assert "credential: until 2030-03-17T17:46:40Z" in said
+    assert "root: version 1\n" in said
+    directory = StateDirectory(config.parent / "state")
+    directory.hold()
+    directory.write_state(DeviceState(aggregator.device, 5, root_version=3))
+    directory.release()
+    assert "root: version 1, an old copy of 3" in run("check", "--config", config)[1]
 
 
 def test_help_has_examples_and_version_has_the_version(capsys: pytest.CaptureFixture[str]) -> None:

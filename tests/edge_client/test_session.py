@@ -49,9 +49,11 @@ def sent_updates(aggregator: Any, actions: list[Action]) -> list[bytes]:
 
 def test_start_reserves_numbers_and_subscribes(aggregator: Any, make_bench: Callable[..., Any]) -> None:
     actions = make_bench().do(Started())
-    assert [action.state.sequence for action in only(actions, PersistState)] == [1000]
+    state = only(actions, PersistState)[-1].state
+    assert (state.sequence, state.root_version) == (1000, 1)
     topics = aggregator.topics
-    assert only(actions, Subscribe) == [Subscribe(topics.manifest), Subscribe(topics.down(aggregator.device))]
+    filters = (topics.all_roots, topics.manifest, topics.down(aggregator.device))
+    assert only(actions, Subscribe) == [Subscribe(each) for each in filters]
 
 
 def test_presence_is_outranked_by_the_will_of_its_connection(aggregator: Any, bench: Any) -> None:
@@ -108,7 +110,7 @@ def test_a_round_from_manifest_to_receipt(aggregator: Any, bench: Any) -> None:
     assert only(ended, DropOutbox) == [DropOutbox(envelope.digest)]
     (persist,) = only(ended, PersistState)
     assert (persist.state.residual, persist.state.residual_job) == (envelope.digest, aggregator.job)
-    assert bench.session.wake_at_s is None
+    assert bench.session._delivery.resend_at_s is None
 
 
 def test_an_update_is_stored_before_it_is_published(bench: Any) -> None:
@@ -179,7 +181,7 @@ def test_nothing_is_sent_without_a_connection(aggregator: Any, bench: Any) -> No
     actions = bench.do(Trained(work, ANSWER))
     assert only(actions, StoreOutbox)
     assert sent_updates(aggregator, actions) == []
-    assert bench.session.wake_at_s is None
+    assert bench.session._delivery.resend_at_s is None
     assert len(sent_updates(aggregator, bench.do(Connected(MAX)))) == 1
 
 

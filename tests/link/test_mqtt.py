@@ -298,7 +298,7 @@ def test_a_refused_subscription_and_a_brokers_reason_to_go_are_reported(fake_bro
     peer.link.start()
     peer.next(Connected)
     assert peer.next(Denied) == Denied("x", "Not authorized")
-    assert peer.next(Disconnected) == Disconnected("the broker says: Session taken over")
+    assert peer.next(Disconnected) == Disconnected("the broker says: Session taken over", taken_over=True)
 
 
 def test_an_unreachable_broker_is_tried_again_until_it_is_there(open_link: Open) -> None:

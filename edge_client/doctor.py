@@ -1,0 +1,98 @@
+"""`fedloom-edge doctor`: what could keep this device from taking part, and what to do about it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from edge_client.config import EdgeConfig
+from edge_client.outbox import StateDirectory
+from fedloom.errors import FedloomError
+from fedloom.health import access, host
+from fedloom.health.findings import Finding, from_error, guarded, ok, warn
+from fedloom.health.tls import own_certificate, reach
+from fedloom.link.config import tls_context
+from fedloom.link.mqtt_probe import Probe
+from fedloom.trust.device_keys import DeviceKeys, load_device_keys
+from fedloom.wire.topics import Topics
+
+_GRACE_S = 30 * 86_400
+"""How long after its credential's end the registrar renews it."""
+_JOIN = "join again with a new token: fedloom-edge join TOKEN"
+_RENEW = "let the daemon run: it is renewed when it connects"
+
+
+def examine(config: EdgeConfig) -> Iterator[Finding]:
+    """Everything, a finding at a time. The MQTT part disturbs nobody: it waits for the daemon to be stopped."""
+    now_s, directory = time.time(), StateDirectory(Path(config.state))
+    yield from guarded("state", _state(directory, now_s))
+    keys: DeviceKeys | None = None
+    try:
+        keys = load_device_keys(Path(config.keys))
+    except (FedloomError, OSError) as error:
+        yield from_error("keys", error)
+    else:
+        yield from guarded("keys", _identity(config, keys, now_s))
+    yield from guarded("broker", reach(config.broker, now_s))
+    if keys is not None:
+        yield from guarded("access", _broker(config, keys, directory))
+
+
+def _state(directory: StateDirectory, now_s: float) -> Iterator[Finding]:
+    if not directory.path.is_dir():
+        yield host.clock(now_s, 0, matters=False)
+        yield warn("state", f"{directory.path} is not there yet", "it is made when the device joins or first runs")
+        return
+    state = directory.read().state
+    yield host.clock(now_s, state.time_floor if state else 0, matters=False)
+    yield ok("state", f"manifest {state.manifest_version}" if state else "nothing was accepted yet")
+    yield host.private("state's privacy", directory.path)
+    yield host.owner(directory.path)
+    if host.is_owner(directory.path):
+        yield from host.disk(directory.path)
+
+
+def _identity(config: EdgeConfig, keys: DeviceKeys, now_s: float) -> Iterator[Finding]:
+    credential = keys.credential
+    yield ok("keys", f"device {keys.id.hex()} ({credential.name}) of federation {keys.root.federation.hex()}")
+    yield host.private("keys' privacy", Path(config.keys))
+    late = now_s > credential.not_after + _GRACE_S
+    do = _JOIN if late else _RENEW
+    found = host.expiry("credential", "it", now_s, credential.not_before, credential.not_after, do)
+    # By this host's clock, which may be wrong, and within its grace it is renewed without a word.
+    yield found if late or not found.do else warn(found.check, found.seen, found.do)
+    tls = config.broker.tls
+    if tls is not None and tls.cert:
+        yield from guarded("certificate", own_certificate(Path(tls.cert), now_s, _JOIN))
+
+
+def _broker(config: EdgeConfig, keys: DeviceKeys, directory: StateDirectory) -> Iterator[Finding]:
+    if directory.path.is_dir():
+        if directory.is_held():
+            seen = "not tried: a second connection of this device would throw the running daemon off"
+            yield warn("access", seen, "stop fedloom-edge, and run this again")
+            return
+        if not host.is_owner(directory.path):
+            return
+        directory.hold()
+    try:
+        yield from _access(config, keys)
+    finally:
+        directory.release()
+
+
+def _access(config: EdgeConfig, keys: DeviceKeys) -> Iterator[Finding]:
+    broker, topics = config.broker, Topics(keys.root.federation)
+    context = tls_context(broker.tls) if broker.tls else None
+
+    def connect(client_id: str) -> Probe:
+        return Probe(broker, client_id, context)
+
+    with connect(keys.id.hex()) as probe:
+        yield from access.permits(probe.permits)
+        yield from access.rights("access", probe, access.device_rights(topics, keys.id))
+    yield access.another_id(connect, topics)
+    if broker.tls and broker.tls.cert:
+        anonymous = tls_context(msgspec.structs.replace(broker.tls, cert="", key=""))
+        yield access.without_certificate(lambda client_id: Probe(broker, client_id, anonymous))
