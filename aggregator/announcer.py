@@ -1,4 +1,4 @@
-"""Puts a round on the broker: the model's chunks and the manifest, both retained, then a task a device. No I/O."""
+"""Puts on the broker root documents, a round's model and manifest, all retained, and a task for each device. No I/O."""
 
 from aggregator.events import Action, Publish
 from aggregator.fleet import Fleet
@@ -15,9 +15,15 @@ _MAX_OWN_BYTES = 2**24
 class Announcer:
     """What the broker should have retained, and a way to say it again when it may have forgotten."""
 
-    def __init__(self, fleet: Fleet, writer: Writer, manifests: tuple[bytes, ...]) -> None:
-        """`manifests`: the federation's newest ones, newest first; chunks of the first are current, of others stale."""
+    def __init__(
+        self, fleet: Fleet, writer: Writer, manifests: tuple[bytes, ...], documents: tuple[bytes, ...]
+    ) -> None:
+        """`manifests`: the federation's newest ones, newest first; chunks of the first are current, of others stale.
+
+        `documents`: the root documents from version 1 on.
+        """
         self.is_link_up = False
+        self._documents = documents
         self._fleet = fleet
         self._writer = writer
         self._opened: RoundRecord | None = None
@@ -25,6 +31,11 @@ class Announcer:
         refs = [model_of(blob) for blob in manifests]
         self._current = refs[0] if refs else None
         self._stale = refs[1] if len(refs) > 1 else None
+
+    def roots(self) -> list[Action]:
+        """All of them, so that a device that knows any of them can follow to the newest, link by link."""
+        topics = self._fleet.topics
+        return [Publish(topics.root(number), each, retain=True) for number, each in enumerate(self._documents, 1)]
 
     def resume(self, opened: RoundRecord, model: Broadcast | None) -> None:
         """This round was announced, perhaps, by the process before."""
@@ -63,3 +74,8 @@ class Announcer:
 def model_of(manifest: bytes) -> ModelRef | None:
     """The model in a manifest of our own, which needs no verification."""
     return msgpack.decode(envelope.parse(manifest, _MAX_OWN_BYTES).clear(), Manifest).model
+
+
+def signer_of(manifest: bytes) -> bytes:
+    """The id of the key that signed a manifest of our own."""
+    return envelope.parse(manifest, _MAX_OWN_BYTES).header.sender_key

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from aggregator import history
 from aggregator.config import Retention
-from aggregator.events import FleetChanged, Fuse, Fused, Stored, Turn, Turned
+from aggregator.enrolments import Enrolments
+from aggregator.events import Decide, Decided, FleetChanged, Fuse, Fused, Renew, Renewed, Stored, Turn, Turned
 from aggregator.fusion import fuse
 from aggregator.records import Answer, RoundRecord
 from aggregator.registry import Registry
@@ -20,9 +21,17 @@ class Archive:
     """Store, spool and registry of one run. Every method is durable when it returns; a StoreError ends the process."""
 
     def __init__(
-        self, store: Store, spool: Spool, registry: Registry, job: Job, strategy: Strategy, retention: Retention
+        self,
+        store: Store,
+        enrolments: Enrolments,
+        spool: Spool,
+        registry: Registry,
+        job: Job,
+        strategy: Strategy,
+        retention: Retention,
     ) -> None:
         self.store = store
+        self._enrolments = enrolments
         self.registry = registry
         self._spool = spool
         self._job = job
@@ -68,11 +77,21 @@ class Archive:
         self.registry.prune(self._retention.models)
         return Turned()
 
+    def decide(self, orders: Sequence[Decide]) -> Decided:
+        """Let devices in, or not: requests that came together are one transaction."""
+        return Decided(self._enrolments.decide([order.request for order in orders]))
+
+    def renew(self, orders: Sequence[Renew]) -> Renewed:
+        """Renew credentials, in one transaction."""
+        return Renewed(self._enrolments.renew([order.device for order in orders], orders[0].at_s))
+
     def changed_fleet(self) -> FleetChanged | None:
-        """The devices, if another process has written since the last call."""
+        """The devices and tokens, if another process has written since the last call."""
         if not self._has_forgotten:
             self._has_forgotten = self.store.forget()
-        return FleetChanged(tuple(self.store.devices())) if self.store.was_changed_by_others() else None
+        if not self.store.was_changed_by_others():
+            return None
+        return FleetChanged(tuple(self.store.devices()), self._enrolments.tokens())
 
     def close(self) -> None:
         self.store.close()

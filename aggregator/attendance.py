@@ -8,7 +8,6 @@ from aggregator.round import fewest_updates
 from fedloom.job import Rounds
 from fedloom.wire.messages import Phase
 
-
 MAX_ROUNDS_OUT = 64
 """Rounds that a device sits out at most, however often it was silent."""
 

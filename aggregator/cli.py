@@ -1,4 +1,4 @@
-"""`fedloom aggregator | device | job | model`."""
+"""`fedloom aggregator | job | model`."""
 
 import asyncio
 import logging
@@ -10,13 +10,14 @@ import msgspec
 import typer
 
 from aggregator import keys, overview
+from aggregator.cli_options import CONFIG, AsJson, Config
 from aggregator.config import Loaded, load_config
 from aggregator.initial import initial_model
-from aggregator.issuing import CREDENTIAL_DAYS
 from aggregator.notices import AnyNotice
 from aggregator.opening import check_manifest
-from aggregator.provision import new_device
 from aggregator.report import to_operator
+from aggregator.root_changes import check_quorum
+from aggregator.root_cli import public_keys
 from aggregator.service import Service
 from aggregator.startup import assemble, exclusive
 from aggregator.store import open_store
@@ -29,29 +30,37 @@ from strategies import create
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
 aggregator = typer.Typer(help="Make a federation, run a job, see how it stands.", no_args_is_help=True)
-device = typer.Typer(help="Add, list and revoke devices.", no_args_is_help=True)
 job = typer.Typer(help="Check job files.", no_args_is_help=True)
 model = typer.Typer(help="Show and export saved models.", no_args_is_help=True)
-for group, name in ((aggregator, "aggregator"), (device, "device"), (job, "job"), (model, "model")):
+for group, name in ((aggregator, "aggregator"), (job, "job"), (model, "model")):
     app.add_typer(group, name=name)
-
-Config = Annotated[Path, typer.Option("--config", help="The aggregator's configuration file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-CONFIG = Path("aggregator.toml")
 
 
 @aggregator.command("init")
 def init(
     config: Config = CONFIG,
     suite: Annotated[keys.SuiteName, typer.Option(help="hybrid: ML-KEM-768 + X25519; x25519: classical.")] = "hybrid",
+    root_key: Annotated[list[str] | None, typer.Option(metavar="HEX", help="A root key that lies elsewhere.")] = None,
+    threshold: Annotated[int, typer.Option(metavar="K", help="How many of these root keys must sign.")] = 1,
 ) -> None:
     """Make the keys of a new federation in the state directory. They are never overwritten.
 
-    Example:
+    Examples:
 
       fedloom aggregator init --config aggregator.toml
+
+      fedloom aggregator init --root-key HEX --root-key HEX --root-key HEX --threshold 2
     """
     loaded = load_config(config)
+    root_keys = public_keys(root_key, "--root-key")
+    if root_keys or threshold != 1:
+        check_quorum(root_keys, threshold, "fedloom aggregator init")
+        proposed = keys.init_offline(loaded.state, suite, root_keys, threshold)
+        file = loaded.state / "keys" / keys.PROPOSAL
+        typer.echo(f"federation {proposed.federation.hex()}\naggregator {proposed.aggregators[0].id.hex()}")
+        typer.echo(f"{file}: sign a copy of it with: fedloom root sign FILE --key ROOT_KEY ({threshold} keys)")
+        typer.echo("then run: fedloom root install FILE")
+        return
     made = keys.init(loaded.state, suite)
     typer.echo(f"federation {made.root.federation.hex()}\naggregator {made.id.hex()}\nkeys in {loaded.state / 'keys'}")
 
@@ -87,57 +96,6 @@ def status(config: Config = CONFIG, as_json: AsJson = False) -> None:
     with open_store(load_config(config).state) as store:
         standing = overview.standing(store)
     typer.echo(msgspec.json.encode(standing).decode() if as_json else overview.describe(standing))
-
-
-@device.command("new")
-def device_new(
-    name: Annotated[str, typer.Argument(help="What to call the device.")],
-    out: Annotated[Path, typer.Option(help="Directory for its keys and configuration.")],
-    config: Config = CONFIG,
-    days: Annotated[int, typer.Option(min=1, max=3650, help="How long its credential is valid.")] = CREDENTIAL_DAYS,
-) -> None:
-    """Make a device's keys, credential and configuration, and let it take part.
-
-    Example:
-
-      fedloom device new gate-7 --out gate-7/
-    """
-    loaded = load_config(config)
-    made = new_device(loaded.state, name, out, broker=loaded.config.devices_broker(), days=days)
-    typer.echo(f"device {made.id.hex()} ({name}): keys and edge.toml in {out}")
-
-
-@device.command("list")
-def device_list(config: Config = CONFIG, as_json: AsJson = False) -> None:
-    """List all devices.
-
-    Example:
-
-      fedloom device list --json
-    """
-    with open_store(load_config(config).state) as store:
-        rows = [{"id": each.id.hex(), "name": each.name, "revoked": each.revoked} for each in store.devices()]
-    if as_json:
-        typer.echo(msgspec.json.encode(rows).decode())
-        return
-    for row in rows:
-        typer.echo(f"{row['id']}  {row['name']}{'  revoked' if row['revoked'] else ''}")
-
-
-@device.command("revoke")
-def device_revoke(
-    name: Annotated[str, typer.Argument(help="The device's name.")],
-    config: Config = CONFIG,
-) -> None:
-    """Refuse everything that a device sends from now on.
-
-    Example:
-
-      fedloom device revoke gate-7
-    """
-    with open_store(load_config(config).state) as store:
-        store.revoke_device(name)
-    typer.echo(f"{name} is revoked")
 
 
 @job.command("check")
@@ -195,7 +153,7 @@ async def _serve(loaded: Loaded, tell: Callable[[AnyNotice], None], exit_when_do
     broker = loaded.config.broker
     try:
         service = Service(
-            parts.coordinator,
+            parts.core,
             parts.archive,
             parts.fleet.topics,
             lambda on_event: MqttLink(broker, parts.client_id, on_event),

@@ -10,6 +10,7 @@ import msgspec
 
 from aggregator.issuing import CREDENTIAL_DAYS
 from fedloom import config
+from fedloom.errors import ConfigError
 from fedloom.link.config import MqttConfig, resolve
 from fedloom.trust.tokens import Broker, TlsMode
 
@@ -75,6 +76,11 @@ class AggregatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tls = self.devices.tls or (TlsMode.FEDERATION if self.broker.tls else TlsMode.NONE)
         return Broker(self.devices.host or self.broker.host, self.devices.port or self.broker.port, tls)
 
+    def join_broker(self) -> Broker:
+        """Where devices reach it to join: the listener that a join token names."""
+        broker = self.devices_broker()
+        return Broker(broker.host, self.devices.join_port or broker.port, broker.tls)
+
 
 class Loaded(msgspec.Struct, frozen=True):
     """A configuration whose paths are resolved."""
@@ -91,6 +97,17 @@ def load_config(path: Path) -> Loaded:
         ConfigError: it cannot be read, does not parse, or has a wrong value.
     """
     read = config.load(path, AggregatorConfig, prefix=ENVIRONMENT_PREFIX)
+    _check_devices(read, str(path))
     base = path.absolute().parent
     read = msgspec.structs.replace(read, broker=resolve(read.broker, base))
     return Loaded(read, base / read.state, base / read.job)
+
+
+def _check_devices(read: AggregatorConfig, where: str) -> None:
+    """Raise ConfigError where no device could reach the broker."""
+    broker = read.devices_broker()
+    shares_our_port = broker.port == read.broker.port and broker.host == read.broker.host
+    if shares_our_port and (broker.tls is TlsMode.NONE) == (read.broker.tls is not None):
+        ours = "with TLS" if read.broker.tls else "without TLS"
+        problem = f"{broker.tls.value!r}, but the aggregator reaches {broker.host}:{broker.port} {ours}"
+        raise ConfigError(where, "devices.tls", problem, "name the listener for devices in devices.port")

@@ -14,18 +14,18 @@ from typing import NamedTuple
 import msgspec
 
 from aggregator.admission import Gate
-from aggregator.announcer import Announcer
+from aggregator.announcer import Announcer, signer_of
 from aggregator.attendance import Attendance
 from aggregator.events import (
     Acknowledge,
     Action,
     Begin,
-    Event,
     Finish,
     FleetChanged,
     Fuse,
     Fused,
     FusionResult,
+    JobEvent,
     LinkDown,
     LinkUp,
     Now,
@@ -44,6 +44,7 @@ from aggregator.notices import Done, Ready, RoundClosed, RoundOpened, Stalled, S
 from aggregator.patience import Patience
 from aggregator.progress import Opened, Progress, Setup
 from aggregator.records import Answer, Invitation, Outcome, RoundRecord, Snapshot
+from aggregator.rival import RivalWatch
 from aggregator.round import RoundState
 from aggregator.throttle import Throttle
 from aggregator.writer import Writer
@@ -84,7 +85,7 @@ class Coordinator:
         self._snapshot = snapshot
         self._writer = Writer(setup.root, setup.aggregator, setup.signing, setup.entropy)
         self._progress = Progress(setup, snapshot, self._writer)
-        self._announcer = Announcer(fleet, self._writer, snapshot.manifests)
+        self._announcer = Announcer(fleet, self._writer, snapshot.manifests, setup.documents)
         self._intake: Intake | None = None
         self._invitations: dict[bytes, Invitation] = {}
         self._turning = _Turning(None, None, 0.0)
@@ -96,7 +97,11 @@ class Coordinator:
         self._dropped = 0
         """Messages since the last round was closed that were too many, or presence that was not believed."""
 
-    def handle(self, event: Event, now: Now) -> list[Action]:
+    def rival_watch(self) -> RivalWatch:
+        """Who may be another aggregator with our identity; for the shell to ask before `LinkUp`."""
+        return RivalWatch(self._setup.root, lambda: self._progress.newest_manifest)
+
+    def handle(self, event: JobEvent, now: Now) -> list[Action]:
         """Take an event; the actions are to be carried out in their order."""
         match event:
             case Received():
@@ -129,6 +134,9 @@ class Coordinator:
         actions.append(WakeAt(now.monotonic_s + self._setup.job.rounds.deadline_s))
         if self._snapshot.outcome is not None and newest.phase is not Phase.DONE:
             return [*actions, self._ready_notice(now)]
+        if newest.phase is Phase.DONE and signer_of(newest.manifest) != self._setup.signing.id:
+            # Our key was rotated: only who has seen this manifest believes it, and no other one would come.
+            return [*actions, *self._open_if_possible(now)]
         self._announcer.resume(newest, self._progress.broadcast)
         self._collect(newest, self._snapshot.answers, self._snapshot.earlier, now)
         if newest.phase is Phase.DONE:
@@ -146,9 +154,10 @@ class Coordinator:
 
     def _link_up(self, now: Now) -> list[Action]:
         self._announcer.is_link_up = True
+        roots = self._announcer.roots()
         if self.stage not in (Stage.COLLECTING, Stage.FUSING, Stage.DONE):
-            return []  # while turning, the new round will be announced when it is durable
-        return [*self._announcer.repeat(), *self._tasks(), *self._linger(now)]
+            return roots  # while turning, the new round will be announced when it is durable
+        return [*roots, *self._announcer.repeat(), *self._tasks(), *self._linger(now)]
 
     def _received(self, received: Received, now: Now) -> list[Action]:
         if not self._throttle.admits(received.topic, now.monotonic_s):
@@ -162,7 +171,7 @@ class Coordinator:
 
     def _presence(self, received: Received, now: Now) -> list[Action]:
         try:
-            news = self._fleet.hear(received.topic, received.payload)
+            news = self._fleet.hear(received.topic, received.payload, now.utc_s)
         except Refused as refusal:
             self._dropped += 1
             return [Warn(refusal.detail)] if refusal.reason is Reason.OLD else []
@@ -232,8 +241,7 @@ class Coordinator:
         return [WakeAt(self._patience.until_s)] if is_change and now.monotonic_s < self._patience.until_s else []
 
     def _open_next(self, now: Now) -> Opened:
-        self._attendance.gathered()
-        return self._progress.open_next(self._attendance.candidates(self._progress.next.phase), now.utc_s)
+        return self._progress.open_next(self._attendance.open(self._progress.next.phase), now.utc_s)
 
     def _can_open(self, now: Now) -> bool:
         if self._progress.next.phase is Phase.DONE:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from aggregator.joining import Decision, Grant, JoinRequest
 from aggregator.notices import AnyNotice
 from aggregator.records import Answer, ClosedRound, DeviceRecord, Figures, NewModel, RoundRecord
 from fedloom.learning.layout import Vector
@@ -35,9 +36,11 @@ class Tick(NamedTuple):
 
 
 class FleetChanged(NamedTuple):
-    """Devices were added or revoked."""
+    """Devices were added or revoked, tokens were made."""
 
     records: tuple[DeviceRecord, ...]
+    tokens: frozenset[bytes] = frozenset()
+    """The ids of all tokens."""
 
 
 class Stored(NamedTuple):
@@ -70,7 +73,20 @@ class Turned(NamedTuple):
     """The `Turn` is durable."""
 
 
-Event = Begin | LinkUp | LinkDown | Tick | FleetChanged | Received | Stored | Fused | Turned
+class Decided(NamedTuple):
+    """These requests to join are decided on, durably."""
+
+    decisions: tuple[Decision, ...]
+
+
+class Renewed(NamedTuple):
+    """What devices should hold, durably."""
+
+    grants: tuple[Grant, ...]
+
+
+JobEvent = Begin | LinkUp | LinkDown | Tick | FleetChanged | Received | Stored | Fused | Turned
+Event = JobEvent | Decided | Renewed
 
 
 class Publish(NamedTuple):
@@ -110,6 +126,20 @@ class Turn(NamedTuple):
     opened: RoundRecord | None
 
 
+class Decide(NamedTuple):
+    """Decide on a request to join; answered by `Decided`. Those that wait together are decided together."""
+
+    request: JoinRequest
+
+
+class Renew(NamedTuple):
+    """Renew a device's credential where that is due; answered by `Renewed`, with the newest in any case."""
+
+    device: bytes
+    at_s: float
+    """Now, seconds since 1970 (UTC)."""
+
+
 class WakeAt(NamedTuple):
     """Send a `Tick` at this time of the monotonic clock."""
 
@@ -136,4 +166,6 @@ class Finish(NamedTuple):
     """The job is done, and its devices are gone or have had time to take the result."""
 
 
-Action = Publish | Acknowledge | Store | Fuse | Turn | WakeAt | Tell | Warn | Resubscribe | Finish
+Order = Store | Fuse | Turn | Decide | Renew
+"""What the worker thread carries out."""
+Action = Publish | Acknowledge | Order | WakeAt | Tell | Warn | Resubscribe | Finish

@@ -25,6 +25,7 @@ class Device:
         self.id = record.id
         self.name = record.name
         self.revoked = record.revoked
+        self.document = record.credential
         self.credential = credential
         self._suite = root.suite
 
@@ -39,12 +40,14 @@ class Device:
         return Recipient(self._suite, self.credential.seal)
 
 
-class _Heard(NamedTuple):
+class Heard(NamedTuple):
     """The newest presence of a device."""
 
     incarnation: int
     sequence: int
-    is_ready: bool
+    is_connected: bool
+    not_after: int
+    """Of the credential that it holds, as it says."""
 
 
 class News(NamedTuple):
@@ -52,6 +55,7 @@ class News(NamedTuple):
 
     device: bytes
     is_ready: bool
+    """It is connected, and its credential has not expired."""
     is_change: bool
     """It was not so before."""
 
@@ -63,7 +67,7 @@ class Fleet:
         """Raises TrustError: a credential in the store was not signed by this federation's registrar."""
         self._root = root
         self._devices: dict[bytes, Device] = {}
-        self._heard: dict[bytes, _Heard] = {}
+        self._heard: dict[bytes, Heard] = {}
         self._ready: set[bytes] = set()
         self._outdated: set[bytes] = set()
         self.topics = Topics(root.federation)
@@ -71,12 +75,23 @@ class Fleet:
 
     def update(self, records: Iterable[DeviceRecord]) -> bool:
         """Take over what the store says now; returns whether there are devices that were not known before."""
-        before = self._devices
-        self._devices = {record.id: before.get(record.id) or self._load(record) for record in records}
+        known = len(self._devices)
         for record in records:
-            self._devices[record.id].revoked = record.revoked
-        self._ready = {each for each, heard in self._heard.items() if heard.is_ready and self._may_take_part(each)}
-        return not before.keys() >= self._devices.keys()
+            self.take(record)
+        self._ready = {each for each in self._ready if not self._devices[each].revoked}
+        return len(self._devices) > known
+
+    def take(self, record: DeviceRecord) -> Device:
+        """Take over what the store says of one device, which may be new, or have a new credential.
+
+        Raises:
+            TrustError: the credential was not signed by this federation's registrar.
+        """
+        device = self._devices.get(record.id)
+        if device is None or device.document != record.credential:
+            device = self._devices[record.id] = self._load(record)
+        device.revoked = record.revoked
+        return device
 
     def get(self, device: bytes) -> Device | None:
         return self._devices.get(device)
@@ -85,6 +100,15 @@ class Fleet:
     def ready(self) -> Set[bytes]:
         """Devices that are connected and may take part."""
         return self._ready
+
+    @property
+    def connected(self) -> list[bytes]:
+        """Devices that say that they are there, whether they may take part or not."""
+        return [device for device, heard in self._heard.items() if heard.is_connected]
+
+    def presence(self, device: bytes) -> Heard | None:
+        """What a device last said of itself."""
+        return self._heard.get(device)
 
     @property
     def heard(self) -> int:
@@ -108,8 +132,8 @@ class Fleet:
             raise Refused(Reason.REVOKED)
         return device
 
-    def hear(self, topic: str, blob: bytes) -> News | None:
-        """Take a presence message; None where that is old news.
+    def hear(self, topic: str, blob: bytes, utc_s: float) -> News | None:
+        """Take a presence message; None where that is old news. A device whose credential has expired is not ready.
 
         Raises:
             Refused: the message is not believed; OLD, with what to do about it the first time, where a device is ready
@@ -125,24 +149,22 @@ class Fleet:
             if header.incarnation < last.incarnation:
                 self._note_outdated(device, message, last.incarnation)
             return None
-        is_ready = _is_ready(device, message)
-        self._heard[device.id] = _Heard(header.incarnation, header.sequence, is_ready)
+        presence = _believe(device, message)
+        is_connected = presence.state == "ready"
+        self._heard[device.id] = Heard(header.incarnation, header.sequence, is_connected, presence.not_after)
+        is_ready = is_connected and device.credential.not_after >= utc_s
         is_change = is_ready != (device.id in self._ready)
         (self._ready.add if is_ready else self._ready.discard)(device.id)
         return News(device.id, is_ready, is_change)
 
     def _note_outdated(self, device: Device, message: Envelope, newest: int) -> None:
         """A device that is ready in an older incarnation would be waited for in vain; its old will is harmless."""
-        if device.id in self._outdated or not _is_ready(device, message):
+        if device.id in self._outdated or _believe(device, message).state != "ready":
             return
         self._outdated.add(device.id)
         problem = f"device {device.name!r} is ready as incarnation {message.header.incarnation}, after {newest}"
         remedy = "its state was lost and its clock is behind: set the clock, delete its state directory and restart it"
         raise Refused(Reason.OLD, f"{problem}, and is ignored; {remedy}")
-
-    def _may_take_part(self, device: bytes) -> bool:
-        known = self._devices.get(device)
-        return known is not None and not known.revoked
 
     def _load(self, record: DeviceRecord) -> Device:
         try:
@@ -153,7 +175,7 @@ class Fleet:
         return Device(record, credential, self._root)
 
 
-def _is_ready(device: Device, message: Envelope) -> bool:
-    """What a presence message says, once it is believed; raises Refused where it is not."""
+def _believe(device: Device, message: Envelope) -> Presence:
+    """What a presence message says; raises Refused where it is not believed."""
     message.verify(device.verifying)
-    return decode(message.clear(), Presence).state == "ready"
+    return decode(message.clear(), Presence)

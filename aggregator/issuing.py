@@ -1,5 +1,6 @@
 """Writes what lets a device in: its credential, and the certificate for the broker's TLS that goes with it. Pure."""
 
+from hashlib import sha256
 from typing import NamedTuple
 
 from aggregator.keys import AggregatorKeys
@@ -38,3 +39,16 @@ def issue(
     credential = Credential(keys.root.federation, device, name, public.signing, public.seal, not_before, not_after)
     certificate = keys.registrar.authority.issue(public.tls, device.hex(), now_s - SKEW_S, not_after + GRACE_S)
     return Issued(sign_credential(credential, keys.registrar.signing), certificate, not_after)
+
+
+def due_at_s(credential: Credential) -> float:
+    """When a credential is to be renewed, seconds since 1970 (UTC):
+
+        not_before + life · (2/3 + jitter / 6),   0 ≤ jitter < 1 by the device's id and `not_after`
+
+    so that a fleet that joined on one day does not come back on one day.
+    """
+    life_s = credential.not_after - credential.not_before
+    digest = sha256(credential.device + str(credential.not_after).encode()).digest()
+    jitter = int.from_bytes(digest[:8], "big") / 2**64
+    return credential.not_before + life_s * (2 / 3 + jitter / 6)

@@ -13,6 +13,12 @@
                   dropped (messages and presence that were not believed, or too many of one device; none got a receipt)
     stalled       reason; the job waits for devices
     done          job (its name), rounds (of training), model (path of the final model), metrics (of the final model)
+    joined        device (its name), id (hex), token (the id of its join token, hex)
+    pending       device (the name that it will have), token; somebody has to approve it: fedloom device approve
+    join_refused  token (empty where the message was not believed), device (name, where the token is bound to one),
+                  reason (of the refusals of one token, and of messages not believed, the 1st, 2nd, 4th … are told)
+    alarm         device (name of the one that the token is bound to), token; somebody used it with other keys
+    renewed       device (its name), id, not_after (seconds since 1970, UTC)
     aggregator    federation (hex), job (its name), resumed (true if a run goes on); the first line
 
 New fields and events may be added; these stay.
@@ -83,4 +89,34 @@ class Done(Notice, frozen=True, tag="done"):
     metrics: Figures
 
 
-AnyNotice = Started | Ready | RoundOpened | UpdateSeen | RoundClosed | Stalled | Done
+class DeviceJoined(Notice, frozen=True, tag="joined"):
+    device: str
+    id: str
+    token: str
+
+
+class JoinPending(Notice, frozen=True, tag="pending"):
+    device: str
+    token: str
+
+
+class JoinRefused(Notice, frozen=True, tag="join_refused"):
+    token: str
+    device: str
+    reason: str
+
+
+class JoinAlarm(Notice, frozen=True, tag="alarm"):
+    device: str
+    token: str
+
+
+class DeviceRenewed(Notice, frozen=True, tag="renewed"):
+    device: str
+    id: str
+    not_after: int
+
+
+JobNotice = Started | Ready | RoundOpened | UpdateSeen | RoundClosed | Stalled | Done
+JoinNotice = DeviceJoined | JoinPending | JoinRefused | JoinAlarm | DeviceRenewed
+AnyNotice = JobNotice | JoinNotice

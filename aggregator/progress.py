@@ -28,6 +28,8 @@ class Setup(NamedTuple):
 
     job: Job
     root: Root
+    documents: tuple[bytes, ...]
+    """All root documents, from version 1 to that of `root`."""
     aggregator: bytes
     """Our id in the root document."""
     signing: SigningKey
@@ -67,6 +69,11 @@ class Progress:
         if snapshot.newest:
             self._resume(snapshot.newest, snapshot.outcome)
 
+    @property
+    def newest_manifest(self) -> tuple[int, bytes]:
+        """Version and hash of the federation's newest manifest."""
+        return self._last_version, self._last_hash
+
     def conclude(
         self, opened: RoundRecord, outcome: Outcome, reason: str, result: FusionResult | None
     ) -> tuple[ClosedRound, NewModel | None]:
@@ -102,11 +109,12 @@ class Progress:
             self.broadcast = broadcast(self.model, newest.model_key)
         if outcome is None:
             return
-        self._closes = Closed(newest.round, newest.attempt, outcome)
         step = Step(newest.phase, newest.round, newest.attempt)
-        if newest.phase is not Phase.DONE:
-            is_done = outcome == "done"
-            self.next = phases.after(step, self._setup.job, self.history) if is_done else step.again()
+        if newest.phase is Phase.DONE:
+            self.next = step.again()  # should it have to be said anew, by another key
+            return
+        self._closes = Closed(newest.round, newest.attempt, outcome)
+        self.next = phases.after(step, self._setup.job, self.history) if outcome == "done" else step.again()
 
     def _new_model(self, opened: RoundRecord, result: FusionResult) -> NewModel | None:
         if result.weights is not None and self.model is not None:

@@ -1,13 +1,13 @@
 """Makes devices by files: keys, root document, credential and a configuration that is ready to run."""
 
 import os
-import re
 import shutil
 import time
 from pathlib import Path
 
 from aggregator.issuing import CREDENTIAL_DAYS, PublicKeys, issue
 from aggregator.keys import load as load_keys
+from aggregator.naming import check_name
 from aggregator.records import DeviceRecord
 from aggregator.store import open_store
 from fedloom.edge_toml import edge_toml
@@ -16,8 +16,6 @@ from fedloom.files import create_durably
 from fedloom.trust.certificates import public_key_of
 from fedloom.trust.device_keys import DeviceSecrets, document_files, write_device_keys
 from fedloom.trust.tokens import Broker
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def new_device(
@@ -40,8 +38,7 @@ def new_device(
         ConfigError: the name cannot be used or is taken.
         TrustError: `out` has keys or a configuration already; they are never overwritten.
     """
-    if not _NAME.fullmatch(name):
-        raise ConfigError("device", "NAME", f"{name!r} is not a name", "use up to 64 letters, digits, '.', '_' and '-'")
+    check_name(name, "NAME")
     keys = load_keys(state)
     with open_store(state) as store:
         if any(device.name == name for device in store.devices()):

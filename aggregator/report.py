@@ -6,7 +6,22 @@ from typing import TextIO
 
 import msgspec
 
-from aggregator.notices import AnyNotice, Done, Ready, RoundClosed, RoundOpened, Stalled, Started, UpdateSeen
+from aggregator.notices import (
+    AnyNotice,
+    DeviceJoined,
+    DeviceRenewed,
+    Done,
+    JoinAlarm,
+    JoinNotice,
+    JoinPending,
+    JoinRefused,
+    Ready,
+    RoundClosed,
+    RoundOpened,
+    Stalled,
+    Started,
+    UpdateSeen,
+)
 from aggregator.records import Figures
 from fedloom.wire.messages import Verdict
 
@@ -64,6 +79,23 @@ def describe(notice: AnyNotice) -> str:
             return f"waiting: {notice.reason}"
         case Done():
             return f"done: {notice.model}{_figures(notice.metrics)}"
+        case _:
+            return _of_joining(notice)
+
+
+def _of_joining(notice: JoinNotice) -> str:
+    match notice:
+        case DeviceJoined():
+            return f"{notice.device} has joined"
+        case JoinPending():
+            return f"{notice.device} waits to be let in: fedloom device approve {notice.device}"
+        case JoinRefused():
+            return f"a device was not let in ({notice.reason}){f', token {notice.token}' if notice.token else ''}"
+        case JoinAlarm():
+            problem = f"ALARM: token {notice.token}, which {notice.device} has used, was used with other keys"
+            return f"{problem}; if {notice.device} is not yours, run: fedloom device revoke {notice.device}"
+        case DeviceRenewed():
+            return ""
 
 
 def _closed(notice: RoundClosed) -> str:
@@ -90,7 +122,7 @@ def _coloured(out: TextIO) -> Tell:
     from rich.text import Text
 
     console = Console(file=out, highlight=False)
-    styles = {Done: "bold green", Stalled: "yellow", UpdateSeen: "yellow", RoundOpened: "dim"}
+    styles = {Done: "bold green", Stalled: "yellow", UpdateSeen: "yellow", RoundOpened: "dim", JoinAlarm: "bold red"}
 
     def tell(notice: AnyNotice) -> None:
         if line := describe(notice):

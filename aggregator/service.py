@@ -14,20 +14,22 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aggregator import events as ev
 from aggregator.archive import Archive
-from aggregator.coordinator import Coordinator
+from aggregator.core import Core
 from aggregator.notices import AnyNotice
 from aggregator.records import Answer
-from fedloom.errors import LinkError
-from fedloom.link.base import Connected, Denied, Disconnected, Event, Link, OnEvent, Received
+from fedloom.errors import LinkError, Refused, StoreError
+from fedloom.link.base import Denied, Disconnected, Event, Link, OnEvent, Received
 from fedloom.notify import Notifier
 from fedloom.wire.topics import Topics
 
 HOUSEKEEPING_S = 1.0
-"""How often changes by `fedloom device` are looked for, and the watchdog is fed."""
+"""How often changes by `fedloom device` and `fedloom token` are looked for, and the watchdog is fed."""
 EVENTS_A_TURN = 32
 """Link events that are handled before the loop may do something else."""
 MAX_UNACKNOWLEDGEABLE = 256
 """Waiting events beyond which messages are dropped that the broker does not hold back until we acknowledge them."""
+MAX_BATCH = 256
+"""Requests to join, or renewals, in one transaction: it keeps a round's answers waiting."""
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class Service:
 
     def __init__(
         self,
-        coordinator: Coordinator,
+        core: Core,
         archive: Archive,
         topics: Topics,
         make_link: Callable[[OnEvent], Link],
@@ -48,17 +50,21 @@ class Service:
         notifier: Notifier | None = None,
     ) -> None:
         """`broker`: its host and port, for the operator."""
-        self._coordinator = coordinator
+        self._core = core
         self._archive = archive
         self._topics = topics
         self._tell = tell
         self._broker = broker
         self._exit_when_done = exit_when_done
         self._notifier = notifier or Notifier()
+        self._rival = core.coordinator.rival_watch()
+        self._rival_timer: asyncio.TimerHandle | None = None
+        self._rivals_dropped = 0
+        self._is_subscribed = False
         self._link = make_link(self._from_link)
         self._inbox: deque[Event] = deque()
         self._is_drain_due = False
-        self._orders: deque[ev.Store | ev.Fuse | ev.Turn | None] = deque()
+        self._orders: deque[ev.Order | None] = deque()
         self._has_orders = asyncio.Event()
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
@@ -68,7 +74,7 @@ class Service:
 
         Raises:
             LinkError: the broker refuses us for good.
-            StoreError: state could not be made durable.
+            StoreError: state could not be made durable, or another aggregator uses it.
         """
         self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,8 +84,8 @@ class Service:
             tasks = [asyncio.create_task(self._work(pool)), asyncio.create_task(self._keep_house())]
             try:
                 self._handle(ev.Begin())
-                self._link.subscribe(self._topics.all_states)
-                self._link.subscribe(self._topics.all_up)
+                for each in self._rival.topics:
+                    self._link.subscribe(each)
                 self._link.start()
                 self._notifier.say("READY=1")
                 await self._stop.wait()
@@ -120,11 +126,12 @@ class Service:
             self._loop.call_soon(self._drain)
 
     def _link_event(self, event: Event) -> None:
+        self._watch(event)
         match event:
+            case Received() if event.topic in self._rival.topics:
+                self._link.acknowledge(event)
             case Received():
                 self._handle(event)
-            case Connected():
-                self._handle(ev.LinkUp())
             case Disconnected(reason, fatal):
                 self._handle(ev.LinkDown())
                 if fatal:
@@ -132,10 +139,41 @@ class Service:
             case Denied(topic, reason):
                 log.warning("link.denied topic=%s reason=%s", topic, reason)
 
+    def _watch(self, event: Event) -> None:
+        """Whether another aggregator shows in it; when none has for long enough, we may speak."""
+        try:
+            self._rival.handle(event, time.monotonic())
+        except StoreError as error:
+            self._fail(error)
+        except Refused as refused:
+            self._rivals_dropped += 1
+            if self._rivals_dropped & (self._rivals_dropped - 1) == 0:  # a flood must not fill the log
+                text = "manifest.forged topic=%s reason=%s count=%d"
+                log.warning(text, getattr(event, "topic", ""), refused.reason.value, self._rivals_dropped)
+        self._speak_if_clear()
+
+    def _speak_if_clear(self) -> None:
+        now_s = time.monotonic()
+        if self._failure is not None:
+            return
+        if self._rival.is_clear(now_s):
+            if not self._is_subscribed:
+                self._is_subscribed = True
+                self._link.subscribe(self._topics.all_states)
+                self._link.subscribe(self._topics.all_up)
+                self._link.subscribe(self._topics.all_enrol_up)
+            self._handle(ev.LinkUp())
+        elif self._rival.wake_at_s is not None:
+            if self._rival_timer is not None:
+                self._rival_timer.cancel()
+            self._rival_timer = self._loop.call_later(self._rival.wake_at_s - now_s, self._speak_if_clear)
+
     def _handle(self, event: ev.Event) -> None:
+        if self._failure is not None:
+            return  # nothing more is said
         now = ev.Now(time.monotonic(), time.time())
         try:
-            for action in self._coordinator.handle(event, now):
+            for action in self._core.handle(event, now):
                 self._perform(action)
         except Exception as error:
             log.exception("service.failed event=%s", type(event).__name__)
@@ -147,7 +185,7 @@ class Service:
                 self._publish(topic, payload, retain)
             case ev.Acknowledge(received):
                 self._link.acknowledge(received)
-            case ev.Store() | ev.Fuse() | ev.Turn():
+            case ev.Store() | ev.Fuse() | ev.Turn() | ev.Decide() | ev.Renew():
                 self._orders.append(action)
                 self._has_orders.set()
             case ev.WakeAt(at_s):
@@ -180,16 +218,26 @@ class Service:
             if event is not None:
                 self._handle(event)
 
-    def _next_orders(self) -> list[ev.Store | ev.Fuse | ev.Turn | None]:
-        """The oldest order, with all answers right behind it if it is one."""
+    def _next_orders(self) -> list[ev.Order | None]:
+        """The oldest order, with those that go into one transaction with it.
+
+        That is all answers right behind an answer, and whatever else wants the registrar's word: it does not matter to
+        rounds, nor rounds to it.
+        """
         orders = [self._orders.popleft()]
-        while isinstance(orders[0], ev.Store) and self._orders and isinstance(self._orders[0], ev.Store):
+        kind = type(orders[0])
+        while kind is ev.Store and self._orders and isinstance(self._orders[0], ev.Store):
             orders.append(self._orders.popleft())
+        if kind in (ev.Decide, ev.Renew):
+            alike = [each for each in self._orders if isinstance(each, kind)][: MAX_BATCH - 1]
+            taken = {id(each) for each in alike}
+            self._orders = deque(each for each in self._orders if id(each) not in taken)
+            orders += alike
         if not self._orders:
             self._has_orders.clear()
         return orders
 
-    def _job(self, orders: list[ev.Store | ev.Fuse | ev.Turn | None]) -> Callable[[], ev.Event | None]:
+    def _job(self, orders: list[ev.Order | None]) -> Callable[[], ev.Event | None]:
         """What the worker thread does for these orders, and the event that answers them."""
         archive = self._archive
         match orders[0]:
@@ -200,6 +248,10 @@ class Service:
                 return lambda: archive.fuse(order)
             case ev.Turn() as turn:
                 return lambda: archive.turn(turn)
+            case ev.Decide():
+                return lambda: archive.decide([each for each in orders if isinstance(each, ev.Decide)])
+            case ev.Renew():
+                return lambda: archive.renew([each for each in orders if isinstance(each, ev.Renew)])
             case None:
                 return archive.changed_fleet
 

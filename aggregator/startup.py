@@ -14,12 +14,18 @@ from aggregator.admission import largest_update_bytes
 from aggregator.archive import Archive
 from aggregator.config import Loaded
 from aggregator.coordinator import Coordinator
+from aggregator.core import Core
+from aggregator.enrolments import Enrolments
 from aggregator.fleet import Fleet
 from aggregator.initial import initial_model
+from aggregator.keys import AggregatorKeys
+from aggregator.membership import MembershipWriter
 from aggregator.opening import check_manifest
 from aggregator.progress import Setup
 from aggregator.records import Snapshot
+from aggregator.registrar import Registrar
 from aggregator.registry import Registry
+from aggregator.renewal import Renewal
 from aggregator.spool import Spool
 from aggregator.store import Store, open_store
 from fedloom.errors import ConfigError, StoreError
@@ -30,10 +36,15 @@ from strategies import create
 class Parts(NamedTuple):
     """A run that is ready to be served."""
 
-    coordinator: Coordinator
+    core: Core
     archive: Archive
     client_id: str
     fleet: Fleet
+
+    @property
+    def coordinator(self) -> Coordinator:
+        """The job's."""
+        return self.core.coordinator
 
 
 @contextmanager
@@ -76,6 +87,7 @@ def assemble(loaded: Loaded) -> Parts:
     setup = Setup(
         job=job,
         root=own.root,
+        documents=own.documents,
         aggregator=own.id,
         signing=own.signing,
         strategy=strategy,
@@ -86,9 +98,19 @@ def assemble(loaded: Loaded) -> Parts:
         model_path=lambda version: str(registry.path(version)),
     )
     fleet = Fleet(own.root, store.devices())
-    archive = Archive(store, Spool(loaded.state / "spool"), registry, job, strategy, loaded.config.retention)
+    enrolments = Enrolments(store, own, loaded.config.devices.credential_days, os.urandom)
+    spool, retention = Spool(loaded.state / "spool"), loaded.config.retention
+    archive = Archive(store, enrolments, spool, registry, job, strategy, retention)
     archive.resume(snapshot.newest)
-    return Parts(Coordinator(setup, fleet, snapshot), archive, own.id.hex(), fleet)
+    core = _core(Coordinator(setup, fleet, snapshot), own, fleet, loaded, enrolments.tokens())
+    return Parts(core, archive, own.id.hex(), fleet)
+
+
+def _core(
+    coordinator: Coordinator, own: AggregatorKeys, fleet: Fleet, loaded: Loaded, tokens: frozenset[bytes]
+) -> Core:
+    writer = MembershipWriter(own, loaded.config.devices_broker(), os.urandom)
+    return Core(coordinator, Registrar(own, fleet, writer, tokens), Renewal(fleet, writer))
 
 
 def _check_update_size(job: Job, loaded: Loaded) -> None:

@@ -4,7 +4,8 @@ Each method is one transaction, durable when it returns.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,7 @@ from aggregator.database import empty_log, open_database
 from aggregator.keys import require_federation
 from aggregator.records import Answer, ClosedRound, DeviceRecord, NewModel, RoundRecord, SpoolEntry
 from fedloom.errors import ConfigError, StoreError
+from fedloom.suggest import closest
 from fedloom.trust.certificates import serial_and_end
 
 _close_round = (
@@ -68,16 +70,22 @@ class Store:
         except IntegrityError:
             raise ConfigError("device", "NAME", f"{device.name!r} is taken", "choose another name") from None
 
-    def revoke_device(self, name: str) -> None:
-        """Believe nothing more that this device says.
+    def revoke_device(self, name: str) -> str:
+        """Believe nothing more that this device says, named by its name or its id (hex); returns its name.
 
         Raises:
             ConfigError: there is no such device.
         """
-        with self.engine.begin() as connection:
-            done = connection.execute(update(t.devices).where(t.devices.c.name == name).values(revoked=True))
-            if done.rowcount == 0:
-                raise ConfigError("device", "NAME", f"{name!r} is not known", "see: fedloom device list")
+        with self.exclusively() as connection:
+            rows = connection.execute(select(t.devices.c.name, t.devices.c.id))
+            ids: dict[str, bytes] = {row.name: row.id for row in rows}
+            found = [each for each, id_ in ids.items() if name in (each, id_.hex())]
+            if not found:
+                near = closest(name, ids)
+                remedy = f"did you mean {near!r}?" if near else "see: fedloom device list"
+                raise ConfigError("device", "NAME", f"{name!r} is not known", remedy)
+            connection.execute(update(t.devices).where(t.devices.c.id == ids[found[0]]).values(revoked=True))
+        return found[0]
 
     def was_changed_by_others(self) -> bool:
         """Whether another process (`fedloom device …`) has written since the last call."""
@@ -135,6 +143,17 @@ class Store:
             return empty_log(self.engine)
         except SQLAlchemyError as error:
             raise StoreError(f"{self.path}: cannot be written ({getattr(error, 'orig', error)})") from error
+
+    @contextmanager
+    def exclusively(self) -> Iterator[Connection]:
+        """A transaction in which what was read cannot be changed by another process before it is written.
+
+        Raises:
+            StoreError: nothing was written.
+        """
+        with self._writing() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
 
     def _writing(self) -> "_Writing":
         return _Writing(self)

@@ -28,7 +28,7 @@ devices = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("credential", BLOB, nullable=False),
     Column("revoked", Boolean, nullable=False, default=False),
-    Column("tls_key", BLOB, nullable=False),
+    Column("tls_key", BLOB, nullable=False, index=True),
     Column("created_at", Float, nullable=False),
 )
 
@@ -41,6 +41,31 @@ certificates = Table(
     Column("not_after", Integer, nullable=False),
 )
 """All that were issued to devices for the broker's TLS and have not expired: a revocation list names them by serial."""
+
+TOKEN_STATES = ("unused", "pending", "approved", "joined", "rejected", "revoked")
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", BLOB, primary_key=True),
+    Column("secret_hash", BLOB, nullable=False),
+    Column("name", Text, nullable=False, default=""),
+    Column("labels", Text, nullable=False, default="{}"),
+    Column("needs_approval", Boolean, nullable=False),
+    Column("state", Text, nullable=False, default="unused"),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("signing", BLOB),
+    Column("seal", BLOB),
+    Column("tls_key", BLOB),
+    Column("capabilities", Text),
+    Column("device", BLOB, ForeignKey("devices.id"), index=True),
+    CheckConstraint(f"state in {TOKEN_STATES}"),
+    CheckConstraint("(state = 'unused') <= (signing is null)", name="unused_is_unbound"),
+    CheckConstraint("(state = 'joined') = (device is not null)", name="joined_has_a_device"),
+)
+"""Join tokens: one lets in one device, the one whose three public keys came with it first. `name` is empty where the
+device may choose, until it has; `labels` and `capabilities` are JSON."""
 
 jobs = Table(
     "jobs",

@@ -186,7 +186,7 @@ class Rig:
         self.notices: list[AnyNotice] = []
         self.acknowledged: list[Token] = []
         self.retained: dict[str, bytes] = {}
-        self.orders: deque[ev.Store | ev.Fuse | ev.Turn] = deque()
+        self.orders: deque[ev.Order] = deque()
         self.sent: list[ev.Publish] = []
         self.finished = False
         self.warnings: list[str] = []
@@ -219,7 +219,7 @@ class Rig:
 
     def handle(self, event: ev.Event) -> None:
         assert self.parts is not None
-        for action in self.parts.coordinator.handle(event, ev.Now(self.now_s, self.utc_s)):
+        for action in self.parts.core.handle(event, ev.Now(self.now_s, self.utc_s)):
             self.perform(action)
 
     def perform(self, action: ev.Action) -> None:
@@ -232,7 +232,7 @@ class Rig:
                     device.hear(action.topic, action.payload)
             case ev.Acknowledge(received):
                 self.acknowledged.append(received.token)
-            case ev.Store() | ev.Fuse() | ev.Turn():
+            case ev.Store() | ev.Fuse() | ev.Turn() | ev.Decide() | ev.Renew():
                 self.orders.append(action)
             case ev.Tell(notice):
                 self.notices.append(notice)
@@ -259,6 +259,10 @@ class Rig:
                 self.handle(archive.fuse(order))
             case ev.Turn():
                 self.handle(archive.turn(order))
+            case ev.Decide():
+                self.handle(archive.decide([order]))
+            case ev.Renew():
+                self.handle(archive.renew([order]))
 
     def receive(self, topic: str, payload: bytes) -> Token:
         self._packet += 1

@@ -85,8 +85,9 @@ def test_from_nothing_to_a_device(fedloom, configured):
     assert not (configured / "other").exists()
     assert fedloom("device", "revoke", "gate-7").returncode == 0
     assert "'nobody' is not known" in fedloom("device", "revoke", "nobody").stderr
+    assert "fedloom broker config" in fedloom("device", "revoke", "gate-7").stdout
     listed = json.loads(fedloom("device", "list", "--json").stdout)
-    assert [(row["name"], row["revoked"]) for row in listed] == [("gate-7", True)]
+    assert [(row["name"], row["revoked"], row["state"]) for row in listed] == [("gate-7", True, "revoked")]
     status = json.loads(fedloom("aggregator", "status", "--json").stdout)
     assert (status["devices"], status["revoked"], status["job"]) == (1, 1, "")
 
@@ -165,7 +166,10 @@ def test_models_are_shown_and_exported(fedloom, tmp_path):
     assert (tmp_path / "m.onnx").stat().st_size > 0
 
 
-@pytest.mark.parametrize("command", ["aggregator init", "aggregator run", "device new", "job check", "model export"])
+@pytest.mark.parametrize(
+    "command",
+    ["aggregator init", "aggregator run", "device new", "device approve", "job check", "model export", "token new"],
+)
 def test_every_help_has_an_example(fedloom, command):
     result = fedloom(*command.split(), "--help")
     assert result.returncode == 0

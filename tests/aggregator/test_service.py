@@ -56,7 +56,7 @@ class Network:
         self.rig.parts = parts = assemble(self.rig.config)
         make = make_link or (lambda on_event: MemoryLink(self.broker, parts.client_id, on_event))
         topics = parts.fleet.topics
-        return Service(parts.coordinator, parts.archive, topics, make, self.told.append, broker="hub:8883", **options)
+        return Service(parts.core, parts.archive, topics, make, self.told.append, broker="hub:8883", **options)
 
     async def pump(self):
         while True:

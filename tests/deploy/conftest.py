@@ -1,24 +1,29 @@
-"""Certificates of a small federation, and the shipped Mosquitto configuration running with them."""
+"""A federation whose broker is what `fedloom broker config mosquitto` writes, run by the real Mosquitto."""
 
-import datetime
 import os
 import shutil
+import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from members import Member
+
+from aggregator import keys
+from aggregator.broker_files import Wanted, Wrote, write
+from aggregator.provision import new_device
+from aggregator.store import open_store
+from fedloom.trust.tokens import Broker, TlsMode
+from fedloom.wire.topics import Topics
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+TIMEOUT_S = 10.0
 
 
 @pytest.fixture(scope="session")
@@ -26,97 +31,112 @@ def deploy() -> Path:
     return DEPLOY
 
 
-class Authority:
-    """A certificate authority; `issue` writes NAME.crt and NAME.key."""
+class Federation:
+    """A registrar, its devices, and the broker that is configured for them."""
 
-    def __init__(self, directory: Path, name: str = "test authority") -> None:
-        self._directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.file = directory / f"{name.replace(' ', '-')}.crt"
-        builder = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(True, 0), critical=True)
-        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-        certificate = builder.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
-        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.state = directory / "hub"
+        own = keys.init(self.state, "x25519")
+        self.topics = Topics(own.root.federation)
+        self.aggregator_id = own.id.hex()
+        self.port, self.join_port = _free_ports()
+        self.out = directory / "out"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log = directory / "mosquitto.log"
 
-    def issue(self, name: str, server: bool = False) -> tuple[Path, Path]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        purpose = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
-        builder = self._builder(subject, key).add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        if server:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        certificate = builder.sign(self._key, hashes.SHA256())
-        files = self._directory / f"{name}.crt", self._directory / f"{name}.key"
-        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        files[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        files[1].chmod(0o600)
-        return files
+    def device(self, name: str) -> Member:
+        """A new one, whose edge.toml has the broker's address."""
+        broker = Broker("localhost", self.port, TlsMode.FEDERATION)
+        made = new_device(self.state, name, self.directory / name, broker=broker)
+        return Member(name, made.id.hex(), self.directory / name)
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
-        own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        return (
-            x509.CertificateBuilder(self._name, subject, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(own, critical=False)
-            .add_extension(issuer, critical=False)
-        )
+    def revoke(self, name: str) -> None:
+        with open_store(self.state) as store:
+            store.revoke_device(name)
+
+    def configure(self) -> Wrote:
+        """`fedloom broker config mosquitto`."""
+        hosts = ("localhost", "127.0.0.1")
+        return write(self.state, Wanted("mosquitto", self.out, hosts, self.port, self.join_port))
+
+    def start(self) -> None:
+        """Run the broker; only its address, its own user and its database are other ones than it was given."""
+        text = (self.out / "broker" / "mosquitto.conf").read_text()
+        for given, here in (
+            (f"listener {self.port}\n", f"listener {self.port} 127.0.0.1\n"),
+            (f"listener {self.join_port}\n", f"listener {self.join_port} 127.0.0.1\n"),
+            ("/var/lib/mosquitto/", f"{self.directory}/"),
+        ):
+            assert text.count(given) == 1, given
+            text = text.replace(given, here)
+        # Started by root it would change to a user who cannot read the test's files.
+        user = "user root\n" if os.geteuid() == 0 else ""
+        config = self.directory / "mosquitto.conf"
+        config.write_text(f"{text}{user}log_type information\nlog_type debug\n")  # says when it reloads or denies
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen([str(MOSQUITTO), "-c", str(config)], stdout=log, stderr=log)
+        for port in (self.port, self.join_port):
+            _await_port(port, self._process, self.log)
+
+    def reload(self) -> None:
+        """SIGHUP, and wait until the broker has done it."""
+        assert self._process is not None
+        before = self.log.read_text().count("Reloading config")
+        self._process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + TIMEOUT_S
+        while self.log.read_text().count("Reloading config") == before:
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(TIMEOUT_S)
+            self._process = None
+
+    def context(self, who: Member | str | None) -> ssl.SSLContext:
+        """What a device, the aggregator ("aggregator") or somebody without a certificate (None) connects with."""
+        context = ssl.create_default_context(cafile=str(self.out / "broker" / "ca.crt"))
+        if isinstance(who, Member):
+            context.load_cert_chain(who.home / "keys" / "tls.crt", who.home / "keys" / "tls.key")
+        elif who is not None:
+            context.load_cert_chain(self.out / who / f"{who}.crt", self.out / who / f"{who}.key")
+        return context
 
 
-class TlsBroker(NamedTuple):
-    """Where the broker listens, and the authority whose certificates it takes."""
-
-    port: int
-    authority: Authority
+@pytest.fixture
+def federation(tmp_path: Path) -> Iterator[Federation]:
+    """Of a test's own, its broker not yet started."""
+    yield from _federation(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsBroker]:
-    """deploy/mosquitto as it is shipped; only paths and the port are other ones."""
+def shared_federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """For tests that change nothing; its broker runs, and it has the devices a and b."""
+    for each in _federation(tmp_path_factory.mktemp("federation")):
+        each.configure()
+        each.start()
+        yield each
+
+
+def _federation(directory: Path) -> Iterator[Federation]:
     if MOSQUITTO is None:
         pytest.skip("Mosquitto is not installed, so its configuration cannot be tried")
-    directory = tmp_path_factory.mktemp("mosquitto")
-    authority = Authority(directory)
-    certificate, key = authority.issue("localhost", server=True)
-    port = _free_port()
-    text = (DEPLOY / "mosquitto" / "mosquitto.conf").read_text()
-    for shipped, here in (
-        ("listener 8883\n", f"listener {port} 127.0.0.1\n"),
-        ("/etc/mosquitto/certs/ca.crt", str(authority.file)),
-        ("/etc/mosquitto/certs/broker.crt", str(certificate)),
-        ("/etc/mosquitto/certs/broker.key", str(key)),
-        ("/etc/mosquitto/acl", str(DEPLOY / "mosquitto" / "acl")),
-        ("/var/lib/mosquitto/", f"{directory}/"),
-    ):
-        assert text.count(shipped) == 1, shipped
-        text = text.replace(shipped, here)
-    # Started by root it would change to a user who cannot read the test's files.
-    config = directory / "mosquitto.conf"
-    config.write_text(text + ("user root\n" if os.geteuid() == 0 else ""))
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=log, stderr=log)
+    made = Federation(directory)
     try:
-        _await_port(port, process, directory / "log")
-        yield TlsBroker(port, authority)
+        yield made
     finally:
-        process.terminate()
-        process.wait(10)
+        made.stop()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+def _free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return int(one.getsockname()[1]), int(other.getsockname()[1])
 
 
 def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -124,4 +144,4 @@ def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.02)
         else:
             return
-    pytest.fail(f"Mosquitto did not start with the shipped configuration:\n{log.read_text()}")
+    pytest.fail(f"Mosquitto did not start with the configuration that was written:\n{log.read_text()}")

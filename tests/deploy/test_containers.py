@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from aggregator.broker_mosquitto import profile
+from aggregator.broker_profile import Facts
+
 FILES = ["Containerfile.edge", "Containerfile.aggregator"]
 WRITTEN_BY_THE_OPERATOR = "./secrets/"
 
@@ -99,12 +102,18 @@ def test_compose_refers_to_what_exists(compose: dict[str, Any], deploy: Path) ->
             assert (deploy / source).is_file(), source
 
 
-def test_compose_mounts_the_files_where_the_broker_looks_for_them(compose: dict[str, Any], deploy: Path) -> None:
-    targets = {target for _source, target in _mounts(compose)}
-    named = re.findall(r"^(?:cafile|certfile|keyfile|acl_file) (\S+)$", _broker_configuration(deploy), re.MULTILINE)
-    assert len(named) == 4
-    for path in named:
-        assert path in targets or str(Path(path).parent) in targets
+def test_compose_mounts_what_broker_config_writes_where_the_broker_looks_for_it(compose: dict[str, Any]) -> None:
+    at = "/etc/mosquitto/fedloom"
+    assert compose["services"]["broker"]["command"] == ["mosquitto", "-c", f"{at}/mosquitto.conf"]
+    assert f"./secrets/broker:{at}:ro" in compose["services"]["broker"]["volumes"]
+    conf = profile(Facts("00", "aggregator", (), (), at, 8883, 8884)).files["mosquitto.conf"]
+    named = re.findall(r"^(?:cafile|certfile|keyfile|crlfile|acl_file) (\S+)$", conf, re.MULTILINE)
+    assert len(named) == 8
+    assert {str(Path(path).parent) for path in named} == {at}
+    ports = re.findall(r"^listener (\d+)$", conf, re.MULTILINE)
+    assert compose["services"]["broker"]["ports"] == [f"{port}:{port}" for port in ports]
+    (persistence,) = re.findall(r"^persistence_location (\S+)$", conf, re.MULTILINE)
+    assert any(each.startswith(f"{persistence.rstrip('/')}:") for each in compose["services"]["broker"]["tmpfs"])
 
 
 def test_every_service_is_sandboxed_and_bounded(compose: dict[str, Any]) -> None:
@@ -115,7 +124,3 @@ def test_every_service_is_sandboxed_and_bounded(compose: dict[str, Any]) -> None
         assert service["mem_limit"], name
         assert service["pids_limit"], name
         assert not service.get("privileged"), name
-
-
-def _broker_configuration(deploy: Path) -> str:
-    return (deploy / "mosquitto" / "mosquitto.conf").read_text()

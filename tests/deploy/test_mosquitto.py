@@ -1,84 +1,32 @@
-"""The shipped broker configuration: who may connect, and who may use which topic."""
+"""The broker that `fedloom broker config mosquitto` configures: who may connect, and who may use which topic."""
 
-import queue
+import socket
 import ssl
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as mqtt
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from mqtt_client import DELIVERED, NOT_AUTHORISED, Client, RefusedError
 
 pytestmark = pytest.mark.broker
 
-A = "aa" * 16
-B = "bb" * 16
-FEDERATION = "fedloom/0123456789abcdef0123456789abcdef"
-NOT_AUTHORISED = 0x87
-TIMEOUT_S = 10
+STRANGER = "5e" * 16
 
 
-class Client:
-    """A connected MQTT 5 client whose calls wait for the broker's answer."""
-
-    def __init__(self, port: int, context: ssl.SSLContext, client_id: str) -> None:
-        self.messages: queue.Queue[tuple[str, bytes]] = queue.Queue()
-        self.disconnected: queue.Queue[int] = queue.Queue()
-        self._answers: queue.Queue[Any] = queue.Queue()
-        self.paho = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5)
-        self.paho.tls_set_context(context)
-        self.paho.on_connect = lambda _c, _u, _f, reason, properties: self._answers.put((reason, properties))
-        self.paho.on_subscribe = lambda _c, _u, _m, reasons, _p: self._answers.put(reasons)
-        self.paho.on_publish = lambda _c, _u, _m, reason, _p: self._answers.put(reason)
-        self.paho.on_message = lambda _c, _u, message: self.messages.put((message.topic, message.payload))
-        self.paho.on_disconnect = lambda _c, _u, _f, reason, _p: self.disconnected.put(reason.value)
-        self.paho.connect("localhost", port, properties=_no_session())
-        self.paho.loop_start()
-        reason, self.connack = self._answers.get(timeout=TIMEOUT_S)
-        assert not reason.is_failure, reason
-
-    def publish(self, topic: str, payload: bytes = b"x", retain: bool = False) -> int:
-        """The reason code of the PUBACK."""
-        self.paho.publish(topic, payload, qos=1, retain=retain)
-        return int(self._answers.get(timeout=TIMEOUT_S).value)
-
-    def subscribe(self, topic: str) -> int:
-        """The reason code of the SUBACK."""
-        self.paho.subscribe(topic, qos=1)
-        return int(self._answers.get(timeout=TIMEOUT_S)[0].value)
-
-    def next_message(self) -> tuple[str, bytes]:
-        return self.messages.get(timeout=TIMEOUT_S)
-
-    def close(self) -> None:
-        self.paho.disconnect()
-        self.paho.loop_stop()
-
-
-def _no_session() -> Properties:
-    properties = Properties(PacketTypes.CONNECT)
-    properties.SessionExpiryInterval = 0
-    return properties
-
-
-def _context(authority: Path, identity: tuple[Path, Path] | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=authority)
-    if identity:
-        context.load_cert_chain(*identity)
-    return context
+@pytest.fixture(scope="module")
+def members(shared_federation: Any) -> dict[str, Any]:
+    return {name: shared_federation.device(name) for name in ("a", "b")}
 
 
 @pytest.fixture
-def connect(broker: Any) -> Iterator[Callable[..., Client]]:
+def connect(shared_federation: Any, members: dict[str, Any]) -> Iterator[Callable[..., Client]]:
+    """By name of a device, or "aggregator"."""
     clients: list[Client] = []
 
     def connect_as(name: str, client_id: str | None = None) -> Client:
-        context = _context(broker.authority.file, broker.authority.issue(name))
-        clients.append(Client(broker.port, context, client_id or name))
+        who = members.get(name, name)
+        client_id = client_id or getattr(who, "id", name)
+        clients.append(Client(shared_federation.port, shared_federation.context(who), client_id))
         return clients[-1]
 
     yield connect_as
@@ -86,80 +34,191 @@ def connect(broker: Any) -> Iterator[Callable[..., Client]]:
         client.close()
 
 
-def test_updates_travel_from_a_device_to_the_aggregator(connect: Callable[..., Client]) -> None:
-    aggregator, device = connect("fedloom-aggregator"), connect(A)
-    assert aggregator.subscribe(f"$share/fedloom/{FEDERATION}/d/+/up") == 1
-    assert aggregator.subscribe(f"{FEDERATION}/d/+/state") == 1
+@pytest.fixture
+def join(shared_federation: Any) -> Iterator[Callable[..., Client]]:
+    """On the listener for joining, without a certificate."""
+    clients: list[Client] = []
 
-    assert device.publish(f"{FEDERATION}/d/{A}/up", b"update") == 0
-    assert aggregator.next_message() == (f"{FEDERATION}/d/{A}/up", b"update")
-    assert device.publish(f"{FEDERATION}/d/{A}/state", b"ready", retain=True) == 0
-    assert aggregator.next_message() == (f"{FEDERATION}/d/{A}/state", b"ready")
+    def connect_as(client_id: str) -> Client:
+        context = shared_federation.context(None)
+        clients.append(Client(shared_federation.join_port, context, client_id, client_id))
+        return clients[-1]
+
+    yield connect_as
+    for client in clients:
+        client.close()
 
 
-@pytest.mark.parametrize("topic", [f"d/{B}/up", f"d/{B}/state", f"d/{A}/down", f"d/{B}/down", "all/manifest", "other"])
-def test_a_device_may_not_write(connect: Callable[..., Client], topic: str) -> None:
-    assert connect(A).publish(f"{FEDERATION}/{topic}") == NOT_AUTHORISED
+@pytest.fixture
+def topic(shared_federation: Any, members: dict[str, Any]) -> Callable[[str], str]:
+    """A topic of the federation; <a> and <b> are the devices' ids."""
+
+    def full(text: str) -> str:
+        for name, member in members.items():
+            text = text.replace(f"<{name}>", member.id)
+        return f"fedloom/{shared_federation.topics.federation.hex()}/{text}"
+
+    return full
 
 
-def test_a_device_reads_its_own_topics_and_no_others(connect: Callable[..., Client]) -> None:
-    aggregator, a, b = connect("fedloom-aggregator"), connect(A), connect(B)
-    for topic in (f"{FEDERATION}/d/+/down", f"{FEDERATION}/d/{B}/down", f"{FEDERATION}/d/+/up", "fedloom/#", "#"):
-        a.subscribe(topic)
-    b.subscribe(f"{FEDERATION}/d/{B}/down")
+def test_updates_travel_from_a_device_to_the_aggregator(connect: Any, topic: Any) -> None:
+    aggregator, device = connect("aggregator"), connect("a")
+    assert aggregator.subscribe(f"$share/fedloom/{topic('d/+/up')}") == 1
+    assert aggregator.subscribe(topic("d/+/state")) == 1
 
-    assert aggregator.publish(f"{FEDERATION}/d/{B}/down", b"for b") == 0
-    assert b.publish(f"{FEDERATION}/d/{B}/up", b"from b") in (0, 0x10)
-    assert aggregator.publish(f"{FEDERATION}/d/{A}/down", b"for a") == 0
-    assert b.next_message() == (f"{FEDERATION}/d/{B}/down", b"for b")
+    assert device.publish(topic("d/<a>/up"), b"update") == 0
+    assert aggregator.next_message() == (topic("d/<a>/up"), b"update")
+    assert device.publish(topic("d/<a>/state"), b"ready", retain=True) == 0
+    assert aggregator.next_message() == (topic("d/<a>/state"), b"ready")
+
+
+@pytest.mark.parametrize(
+    "rest", ["d/<b>/up", "d/<b>/state", "d/<a>/down", "d/<b>/down", "all/manifest", "all/root/2", "enrol/<a>/up", "x"]
+)
+def test_a_device_may_not_write(connect: Any, topic: Any, rest: str) -> None:
+    assert connect("a").publish(topic(rest)) == NOT_AUTHORISED
+
+
+def test_a_device_may_not_write_into_another_federation(connect: Any, members: dict[str, Any]) -> None:
+    assert connect("a").publish(f"fedloom/{STRANGER}/d/{members['a'].id}/up") == NOT_AUTHORISED
+
+
+def test_a_device_reads_its_own_topics_and_no_others(connect: Any, topic: Any) -> None:
+    aggregator, a, b = connect("aggregator"), connect("a"), connect("b")
+    for rest in ("d/+/down", "d/<b>/down", "d/+/up", "d/<a>/up", "enrol/+/up", "#"):
+        a.subscribe(topic(rest))
+    a.subscribe("#")
+    b.subscribe(topic("d/<b>/down"))
+
+    assert aggregator.publish(topic("d/<b>/down"), b"for b") == 0
+    assert b.publish(topic("d/<b>/up"), b"from b") in DELIVERED
+    assert a.publish(topic("d/<a>/up"), b"from a") in DELIVERED
+    assert aggregator.publish(topic("d/<a>/down"), b"for a") == 0
+    assert b.next_message() == (topic("d/<b>/down"), b"for b")
     # The broker keeps a publisher's order, so whatever it wanted to leak has come before this one.
-    assert a.next_message() == (f"{FEDERATION}/d/{A}/down", b"for a")
+    received = [a.next_message()]
+    while received[-1][1] != b"for a":
+        received.append(a.next_message())
+    assert {where for where, _ in received} <= {topic("d/<a>/down"), topic("all/manifest")}
 
 
-def test_every_device_reads_what_the_aggregator_publishes_to_all(connect: Callable[..., Client]) -> None:
-    aggregator = connect("fedloom-aggregator")
-    assert aggregator.publish(f"{FEDERATION}/all/manifest", b"manifest", retain=True) in (0, 0x10)
-    for name in (A, B):
+def test_every_device_reads_what_the_aggregator_publishes_to_all(connect: Any, topic: Any) -> None:
+    aggregator = connect("aggregator")
+    assert aggregator.publish(topic("all/manifest"), b"manifest", retain=True) in DELIVERED
+    for name in ("a", "b"):
         device = connect(name)
-        device.subscribe(f"{FEDERATION}/all/#")
-        assert device.next_message() == (f"{FEDERATION}/all/manifest", b"manifest")
+        device.subscribe(topic("all/#"))
+        assert device.next_message() == (topic("all/manifest"), b"manifest")
 
 
-def test_a_device_cannot_throw_another_off_by_taking_its_client_id(connect: Callable[..., Client]) -> None:
-    a = connect(A)
-    connect(B, client_id=A)
-    assert a.publish(f"{FEDERATION}/d/{A}/up") in (0, 0x10)
+def test_a_device_cannot_throw_another_off_by_taking_its_client_id(
+    connect: Any, topic: Any, members: dict[str, Any]
+) -> None:
+    a = connect("a")
+    connect("b", client_id=members["a"].id)
+    assert a.publish(topic("d/<a>/up")) in DELIVERED
     assert a.disconnected.empty()
 
 
-def test_a_name_with_wildcards_opens_nothing(connect: Callable[..., Client]) -> None:
-    assert connect("+").publish(f"{FEDERATION}/d/{B}/up") == NOT_AUTHORISED
-
-
-def test_limits_are_announced(connect: Callable[..., Client]) -> None:
-    connack = connect(A).connack
+def test_limits_are_announced(connect: Any) -> None:
+    connack = connect("a").connack
     assert connack.MaximumPacketSize == 131072
     assert connack.ReceiveMaximum == 32
 
 
-@pytest.mark.parametrize("who", ["nobody", "stranger"])
-def test_no_certificate_of_ours_no_connection(broker: Any, tmp_path: Path, who: str) -> None:
-    another = type(broker.authority)(tmp_path, "another authority")
-    identity = another.issue(A) if who == "stranger" else None
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=A, protocol=mqtt.MQTTv5)
-    client.tls_set_context(_context(broker.authority.file, identity))
-    accepted: list[Any] = []
-    client.on_connect = lambda _c, _u, _f, reason, _p: accepted.append(reason)
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        _run_until_refused(client, broker.port)
-    assert not accepted
+@pytest.mark.parametrize("who", ["nobody", "of another federation"])
+def test_no_certificate_of_ours_no_connection(
+    shared_federation: Any, tmp_path: Any, who: str, members: dict[str, Any]
+) -> None:
+    context = shared_federation.context(None)
+    if who != "nobody":
+        other = type(shared_federation)(tmp_path).device("a")
+        context.load_cert_chain(other.home / "keys" / "tls.crt", other.home / "keys" / "tls.key")
+    with pytest.raises(RefusedError):
+        Client(shared_federation.port, context, members["a"].id)
 
 
-def _run_until_refused(client: mqtt.Client, port: int) -> None:
-    """With TLS 1.3 the refusal arrives with the first read after the handshake, else during the handshake."""
-    client.connect("localhost", port)
-    deadline = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline:
-        if client.loop(timeout=1.0) != mqtt.MQTT_ERR_SUCCESS:
-            raise ConnectionError
-    pytest.fail("neither accepted nor refused")
+@pytest.mark.parametrize("port", ["port", "join_port"])
+def test_there_is_no_older_tls(shared_federation: Any, members: dict[str, Any], port: str) -> None:
+    context = shared_federation.context(members["a"])
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with (
+        socket.create_connection(("localhost", getattr(shared_federation, port)), timeout=5) as plain,
+        pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"),
+    ):
+        context.wrap_socket(plain, server_hostname="localhost")
+
+
+def test_who_joins_talks_to_the_registrar_alone(connect: Any, join: Any, topic: Any) -> None:
+    aggregator, joining = connect("aggregator"), join(STRANGER)
+    assert aggregator.subscribe(topic("enrol/+/up")) == 1
+    assert aggregator.publish(topic("all/root/1"), b"root", retain=True) in DELIVERED
+    joining.subscribe(topic("all/root/+"))
+    assert joining.next_message() == (topic("all/root/1"), b"root")
+    joining.subscribe(topic(f"enrol/{STRANGER}/down"))
+    assert joining.publish(topic(f"enrol/{STRANGER}/up"), b"let me in") == 0
+    assert aggregator.next_message() == (topic(f"enrol/{STRANGER}/up"), b"let me in")
+    assert aggregator.publish(topic(f"enrol/{STRANGER}/down"), b"welcome") == 0
+    assert joining.next_message() == (topic(f"enrol/{STRANGER}/down"), b"welcome")
+
+
+@pytest.mark.parametrize("client_id", [STRANGER, "<a>"])
+@pytest.mark.parametrize(
+    "rest", ["d/<a>/up", "d/<a>/state", "d/<a>/down", "all/manifest", "all/root/2", f"enrol/{'0f' * 16}/up", "x"]
+)
+def test_who_joins_may_not_write(join: Any, topic: Any, members: dict[str, Any], client_id: str, rest: str) -> None:
+    """Not even under the client id of a member."""
+    assert join(client_id.replace("<a>", members["a"].id)).publish(topic(rest)) == NOT_AUTHORISED
+
+
+@pytest.mark.parametrize("client_id", ["+", "#", f"{STRANGER}/up", "%c"])
+def test_a_client_id_with_wildcards_opens_nothing(connect: Any, join: Any, topic: Any, client_id: str) -> None:
+    aggregator = connect("aggregator")
+    try:
+        joining = join(client_id)
+    except RefusedError:
+        return
+    assert joining.publish(topic(f"enrol/{'0f' * 16}/up")) == NOT_AUTHORISED
+    joining.subscribe(topic("enrol/+/down"))
+    assert aggregator.publish(topic(f"enrol/{'0f' * 16}/down"), b"not for it") in DELIVERED
+    assert joining.publish(topic("x")) == NOT_AUTHORISED  # its answer comes after what it would have got
+    assert joining.messages.empty()
+
+
+def test_who_joins_reads_nothing_of_members(connect: Any, join: Any, topic: Any) -> None:
+    aggregator, device, joining = connect("aggregator"), connect("a"), join(STRANGER)
+    for rest in ("#", "d/+/up", "d/+/state", "d/<a>/down", "all/manifest", "enrol/+/up", "enrol/+/down"):
+        joining.subscribe(topic(rest))
+    assert device.publish(topic("d/<a>/up"), b"up") in DELIVERED
+    assert aggregator.publish(topic("d/<a>/down"), b"down") in DELIVERED
+    assert aggregator.publish(topic("all/manifest"), b"manifest", retain=True) in DELIVERED
+    assert aggregator.publish(topic(f"enrol/{'0f' * 16}/down"), b"of another") in DELIVERED
+    assert aggregator.publish(topic(f"enrol/{STRANGER}/down"), b"marker") in DELIVERED
+    seen = [joining.next_message()]
+    while seen[-1][1] != b"marker":
+        seen.append(joining.next_message())
+    assert {where for where, _ in seen[:-1] if not where.startswith(topic("all/root/"))} == set()
+
+
+def test_strangers_cannot_throw_the_aggregator_off(shared_federation: Any, connect: Any, join: Any, topic: Any) -> None:
+    """They learn its id from the root document; its client id is another, and a secret."""
+    aggregator = connect("aggregator", client_id=shared_federation.aggregator_id)
+    aggregator.subscribe(topic("enrol/+/up"))
+    joining = join(shared_federation.aggregator_id)
+    assert joining.publish(topic(f"enrol/{shared_federation.aggregator_id}/up"), b"hello") == 0
+    assert aggregator.next_message()[1] == b"hello"
+    assert aggregator.disconnected.empty()
+
+
+def test_the_aggregators_name_is_new_for_each_certificate(shared_federation: Any) -> None:
+    certificate = (shared_federation.out / "aggregator" / "aggregator.crt").read_text()
+    assert shared_federation.aggregator_id not in (shared_federation.out / "broker" / "acl").read_text()
+    assert not (shared_federation.out / "broker" / "aggregator.key").exists()
+    assert "PRIVATE" not in certificate
+
+
+def test_the_log_tells_a_denial(shared_federation: Any, connect: Any, topic: Any) -> None:
+    """So that a log without one says that nothing was denied."""
+    denied = topic("d/<b>/up")
+    connect("a").publish(denied)
+    assert "Denied PUBLISH" in shared_federation.log.read_text()

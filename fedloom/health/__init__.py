@@ -1,0 +1,1 @@
+"""What `fedloom doctor` and `fedloom-edge doctor` have in common."""
