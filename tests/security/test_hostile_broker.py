@@ -1,0 +1,43 @@
+"""A hostile broker between a real federation and a real Mosquitto: whatever it does, the invariants hold.
+
+One federation lasts for all scripts; one that did not survive a script is replaced. The scripts are in adversary.table.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+from adversary.arena import Arena, judge
+from adversary.table import CASES, page
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "hostile-broker.md"
+
+
+@pytest.fixture(scope="module")
+def arenas(tmp_path_factory):
+    """The arena that is in use, as a list of one."""
+    found = []
+    yield found
+    for arena in found:
+        arena.__exit__()
+
+
+@pytest.fixture
+def arena(arenas, tmp_path_factory):
+    if arenas and not arenas[0].is_sound:
+        arenas.pop().__exit__()
+    if not arenas:
+        arenas.append(Arena(tmp_path_factory.mktemp("arena") / "all").__enter__())
+    return arenas[0]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: re.sub(r"\W+", "-", case.name))
+def test_the_invariants_hold(arena, case):
+    if case.needs_v5 and not arena.has_v5:
+        pytest.skip("MQTT 3.1.1 cannot tell a client to send smaller packets")
+    judge(case, arena.play(case))
+
+
+def test_the_page_lists_what_there_is():
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python scripts/hostile_broker.py"
+    assert len({case.name for case in CASES}) == len(CASES)
