@@ -3,6 +3,7 @@
 Brokers are started once a session on ephemeral ports; tests use client ids and topics of their own.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -14,6 +15,16 @@ from fedloom.learning.spec import ModelSpec
 from simulation.broker import Broker, find_mosquitto, start_broker
 
 MakeData = Callable[..., Dataset]
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Commands that are run in the test's process set the root logger up; the next test must not hear of it."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture
