@@ -1,6 +1,6 @@
 """A revoked device keeps its key and a certificate that is valid for weeks. It reconnects, and must find all shut.
 
-At three places: the aggregator refuses what it says, the next group key leaves it out (tests/aggregator and
+At three places: the aggregator refuses what it says, no later task is sealed to it (tests/aggregator and
 tests/security), and the broker: by its revocation list and, each on its own, by its access list.
 """
 
