@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from aggregator import keys
-from aggregator.root_install import alone, put, read_document, read_key, settled
+from aggregator.root_install import alone, put, read_key, settled
 from fedloom.errors import InputError, Refused, TrustError
 from fedloom.files import create_durably, write_durably
 from fedloom.trust.documents import MAX_ROOT_KEYS, AggregatorKey, Root, add_root_signature, sign_root
@@ -76,15 +76,17 @@ def propose(state: Path, changes: Changes, out: Path) -> Root:
     return root
 
 
-def sign(file: Path, key_file: Path) -> bytes:
+def sign(file: Path, blob: bytes, key_file: Path) -> bytes:
     """Add the signature of the key in `key_file` to a proposal; returns the public key.
 
+    `blob` is what was read from `file`, and shown: the file may have changed since.
+
     Raises:
-        TrustError: the key cannot be used, or the file is no root document.
+        TrustError: the key cannot be used, or there is no room for its signature.
     """
     key = read_key(key_file)
     try:
-        signed = add_root_signature(read_document(file), key)
+        signed = add_root_signature(blob, key)
     except Refused as error:
         raise TrustError(f"{file}: is no root document that can be signed ({error})") from None
     write_durably(file, signed, _PUBLIC)

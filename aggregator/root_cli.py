@@ -92,10 +92,11 @@ def sign(
 
       fedloom root sign next.root --key root.key
     """
-    typer.echo(root_view.describe(root_view.card(root_install.read_document(file), None)))
+    blob = root_install.read_document(file)
+    typer.echo(root_view.describe(root_view.card(blob, None)))
     if not yes:
         typer.confirm("Sign this?", abort=True)
-    typer.echo(f"signed by {root_changes.sign(file, key).hex()}")
+    typer.echo(f"signed by {root_changes.sign(file, blob, key).hex()}")
 
 
 @root.command("install")

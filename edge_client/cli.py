@@ -18,7 +18,7 @@ examples:
   fedloom-edge status --config edge.toml --json           how is it?
   fedloom-edge doctor --config edge.toml                  what is wrong?
 
-exit status: 0 done, 2 wrong input (configuration, keys, data, a broker that refuses), 1 anything else
+exit status: 0 done, 2 wrong input (configuration, keys, data), 1 anything else, as a broker that refuses
 """
 
 

@@ -138,6 +138,8 @@ class Joining:
         self._ask_at_s: float | None = None
         self._root_by_s: float | None = None
         """While other root documents than ours have come."""
+        self._newest_version = 0
+        """Of the root documents that this device has heard of, once it has keys."""
         self._is_pending = False
         self._trouble = ""
         """Why there is no connection."""
@@ -209,11 +211,16 @@ class Joining:
     def _on_root(self, version: int, document: bytes) -> None:
         if self._root is None:
             self._on_first_root(document)
+        elif self._secrets is not None and version > self._root.version + 1:
+            self._newest_version = max(self._newest_version, version)
         elif self._secrets is not None and version == self._root.version + 1:
             before, self._root = self._root, open_next_root(document, self._root)
-            self._do(*root_documents(before, self._root, document), Subscribe(self._topics.all_roots))
-            self._request = b""  # the registrar may be another
-            self._ask()
+            self._do(*root_documents(before, self._root, document))
+            if self._newest_version > version:
+                self._do(Subscribe(self._topics.all_roots))  # what came too early comes again
+            if self._root.registrar != before.registrar:
+                self._request = b""
+                self._ask()
 
     def _on_first_root(self, document: bytes) -> None:
         """The one that the token names, or another one of the chain."""
@@ -304,6 +311,8 @@ class Joining:
             return join_errors.not_approved(self._wish.name)
         if not self._is_connected:
             return join_errors.unreachable(self._token, self._trouble or "no answer")
+        if self._root_by_s is not None:
+            return join_errors.wrong_root(self._token)
         if self._root is None:
             return join_errors.no_root(self._token, self._denied)
         unbelieved = ", ".join(sorted(self.refusals))

@@ -18,6 +18,13 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
         self.converter = time.gmtime
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """What a broker wrote, such as a topic, may stand in it: it makes no lines, and moves no cursor."""
+        if not record.message.isprintable():
+            escaped = (each if each.isprintable() else ascii(each)[1:-1] for each in record.message)
+            record.message = "".join(escaped)
+        return super().formatMessage(record)
+
 
 class JsonFormatter(TextFormatter):
     """One object a line; the names before = in a message become its keys."""

@@ -161,15 +161,16 @@ class Session:
             self._do(*count_refusal(self.refusals, topic, refused))
 
     def _on_root(self, version: int, document: bytes) -> None:
-        before = self._trustees.keys.root.aggregators
+        signers = self._trustees.signers
         writes = self._trustees.follow(version, document)
         if not writes:
             return
         # The state first: a device that dies before the document is on disk knows that its own is an old copy.
-        is_rotation = self._trustees.keys.root.aggregators != before
-        # Whoever has stolen the old key may have signed version 2**60: with new keys, versions count anew.
-        floor = 0 if is_rotation else self._state.manifest_version
-        self._persist(root_version=max(self._state.root_version, version), manifest_version=floor)
+        if version > self._state.root_version:  # else ours was an old copy, and this has been done once already
+            # Whoever has stolen the old key may have signed version 2**60, and any time: both begin anew with new keys.
+            is_rotation = self._trustees.signers.isdisjoint(signers)
+            anew = {"manifest_version": 0, "time_floor": 0} if is_rotation else {}
+            self._persist(root_version=version, **anew)
         self._do(*writes, *self._trustees.hear_again())
 
     def _on_manifest(self, manifest: BelievedManifest) -> None:

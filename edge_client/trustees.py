@@ -21,12 +21,19 @@ class Trustees:
         self.keys = keys
         self.judge = Judge(keys)
         self._root_version = root_version
+        self._newest_version = root_version
+        """Of the root documents that this device has heard of."""
         self._writer = writer
 
     @property
     def is_behind(self) -> bool:
         """The root document is an old copy: until it is followed to the newest one, nobody can be believed."""
         return self.keys.root.version < self._root_version
+
+    @property
+    def signers(self) -> frozenset[bytes]:
+        """The keys whose manifests are believed."""
+        return frozenset(each.signing for each in self.keys.root.aggregators)
 
     def check(self) -> None:
         """Return if what is signed under this root may be believed.
@@ -45,17 +52,22 @@ class Trustees:
             Refused: it is not what it should be.
         """
         if version != self.keys.root.version + 1:
-            return []  # one further along comes again, when we are there
+            self._newest_version = max(self._newest_version, version)
+            return []
         before, root = self.keys.root, open_next_root(document, self.keys.root)
         self._replace(self.keys._replace(root=root))
         self.judge = Judge(self.keys)
         return [*root_documents(before, root, document), Log(logging.INFO, "root.accepted version=%d", (version,))]
 
     def hear_again(self) -> list[Action]:
-        """After a new root: what came before it was not believed, and the next one may be there already."""
+        """After a new root: the manifest that came before it, and root documents that came before their turn."""
         topics = Topics(self.keys.root.federation)
-        actions: list[Action] = [Subscribe(topics.all_roots), Subscribe(topics.manifest)]
-        return actions if self.is_behind else [*actions, self._writer.ready_anew()]
+        actions: list[Action] = []
+        if self.keys.root.version < self._newest_version:
+            actions.append(Subscribe(topics.all_roots))
+        if not self.is_behind:
+            actions += [Subscribe(topics.manifest), self._writer.ready_anew()]
+        return actions
 
     def renew(self, membership: Membership) -> list[Action]:
         """Accept a renewal, put it on disk, and say that we have it; nothing to do about one that we have already.

@@ -1,6 +1,6 @@
 """The `fedloom` command: finds the part that provides a subcommand, and imports only that. Standard library only.
 
-Exit status: 0; 2 where the remedy is the user's (input, keys, a broker that refuses); 1 for anything else.
+Exit status: 0; 2 where the remedy is the user's (input, keys); 1 for anything else, as a broker that refuses.
 """
 
 import importlib

@@ -18,7 +18,7 @@ class FedloomError(Exception):
     """The root; its text is fit to be shown to a user."""
 
     exit_status = 2
-    """Of the command that it ends: 2 where the remedy is the user's (what was written, keys, a broker that refuses)."""
+    """Of the command that it ends: 2 where the remedy is the user's (what was written, keys)."""
 
 
 class InputError(FedloomError):
@@ -105,7 +105,9 @@ class TrustError(FedloomError):
 
 
 class LinkError(FedloomError):
-    """The broker cannot be reached, or refuses us."""
+    """The broker cannot be reached, or refuses us; or somebody in its place does, so starting again may mend it."""
+
+    exit_status = 1
 
 
 class StoreError(FedloomError):

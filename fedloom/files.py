@@ -13,7 +13,8 @@ from fedloom.errors import TrustError
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace `path` by `data`, all or nothing: written beside it, fsynced, renamed, directory fsynced."""
     beside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    beside.unlink(missing_ok=True)  # what a crash has left; or somebody else's, or a link to elsewhere
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()

@@ -28,6 +28,18 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
     assert read_private(tmp_path / "state") == b"one"
 
 
+def test_what_lies_beside_is_neither_followed_nor_taken_over(tmp_path):
+    (tmp_path / "elsewhere").write_bytes(b"precious")
+    (tmp_path / ".state.new").symlink_to(tmp_path / "elsewhere")
+    write_durably(tmp_path / "state", b"one")
+    assert (tmp_path / "elsewhere").read_bytes() == b"precious"
+    assert not (tmp_path / "state").is_symlink()
+    (tmp_path / ".state.new").touch(mode=0o666)
+    (tmp_path / ".state.new").chmod(0o666)
+    write_durably(tmp_path / "state", b"two")
+    assert read_private(tmp_path / "state") == b"two"
+
+
 def test_creating_never_overwrites(tmp_path):
     create_durably(tmp_path / "key", b"one")
     with pytest.raises(FileExistsError):

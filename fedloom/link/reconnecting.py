@@ -152,7 +152,7 @@ class ReconnectingLink:
             return
         self.oversized += 1
         if self.oversized & (self.oversized - 1) == 0:  # the 1st, 2nd, 4th, 8th …: a flood must not fill the log
-            text = "link.oversized topic=%s bytes=%d count=%d"
+            text = "link.oversized topic=%r bytes=%d count=%d"
             log.warning(text, message.topic, len(message.payload), self.oversized)
         self.acknowledge(message)
 

@@ -129,8 +129,15 @@ class Authority:
 
 
 def serial_and_end(certificate: bytes) -> tuple[int, int]:
-    """Serial number, and last second (since 1970, UTC), of a certificate (DER) of our own."""
-    read = x509.load_der_x509_certificate(certificate)
+    """Serial number, and last second (since 1970, UTC), of a certificate (DER).
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        read = x509.load_der_x509_certificate(certificate)
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from None
     return read.serial_number, int(read.not_valid_after_utc.timestamp())
 
 

@@ -36,7 +36,7 @@ MAX_CHARACTERS = 600
 _LAYOUT = struct.Struct(">B16s16s32s32sQHBB")
 _CHECK_BYTES = 4
 _VERSION = 1
-_HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}")
+_HOST = re.compile(r"\A[A-Za-z0-9._:%-]{1,253}\Z")
 _SPACE = re.compile(r"\s+")
 _REMEDY = "copy the whole token again, or make another with: fedloom token new"
 
@@ -55,7 +55,7 @@ class TlsMode(StrEnum):
 class Broker(msgspec.Struct, frozen=True, array_like=True):
     """Where devices reach the broker."""
 
-    host: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    host: Annotated[str, msgspec.Meta(pattern=_HOST.pattern)]
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
     tls: TlsMode
 

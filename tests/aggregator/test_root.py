@@ -164,6 +164,27 @@ def test_signing_asks_first(fedloom, federation, tmp_path, monkeypatch):
     assert (tmp_path / "next.root").read_bytes() == before
 
 
+def test_what_is_signed_is_what_was_shown(fedloom, federation, tmp_path, monkeypatch):
+    for name in ("next.root", "other.root"):
+        fedloom("root", "propose", "--add-key", SigningKey.generate().public.hex(), "--out", name)
+    shown = (tmp_path / "next.root").read_bytes()
+
+    def swapped_meanwhile(text, abort):
+        (tmp_path / "other.root").replace(tmp_path / "next.root")
+
+    monkeypatch.setattr("typer.confirm", swapped_meanwhile)
+    fedloom("root", "sign", "next.root", "--key", "state/keys/federation.key")
+    key = SigningKey((tmp_path / "state" / "keys" / "federation.key").read_bytes())
+    assert (tmp_path / "next.root").read_bytes() == add_root_signature(shown, key)
+
+
+def test_a_certificate_that_none_can_read_is_shown_as_such(fedloom, federation, tmp_path):
+    ca = federation.root.registrar.ca.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020107"), 1)  # version 8
+    registrar = msgspec.structs.replace(federation.root.registrar, ca=ca)
+    (tmp_path / "next.root").write_bytes(sign_root(msgspec.structs.replace(federation.root, registrar=registrar)))
+    assert "valid until unknown: not a certificate" in fedloom("root", "show", "next.root")
+
+
 def test_signing_needs_no_federation(fedloom, federation, tmp_path):
     fedloom("root", "propose", "--rotate-aggregator", "--out", "next.root")
     key = (tmp_path / "state" / "keys" / "federation.key").read_bytes()

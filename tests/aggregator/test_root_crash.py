@@ -57,7 +57,7 @@ def next_root(state, tmp_path):
     """A signed proposal that rotates the aggregator's key."""
     file = tmp_path / "next.root"
     root_changes.propose(state, Changes(rotate_aggregator=True), file)
-    root_changes.sign(file, state / "keys" / "federation.key")
+    root_changes.sign(file, file.read_bytes(), state / "keys" / "federation.key")
     return file
 
 
@@ -123,7 +123,8 @@ def test_proposing(state, tmp_path):
     for copy in every_crash(state, tmp_path, lambda copy: root_changes.propose(copy, changes, copy / "next.root")):
         assert check(copy, before).root.version == 1
         if (copy / "next.root").exists() and (copy / "next.root").stat().st_size:
-            root_changes.sign(copy / "next.root", copy / "keys" / "federation.key")
+            file = copy / "next.root"
+            root_changes.sign(file, file.read_bytes(), copy / "keys" / "federation.key")
             root_install.install(copy, copy / "next.root")
             assert check(copy, before).root.version == 2
 
@@ -134,7 +135,7 @@ def test_installing_the_first_document(tmp_path):
     state, file = tmp_path / "state", tmp_path / "first.root"
     keys.init_offline(state, "x25519", (public,), 1)
     shutil.copyfile(state / "keys" / keys.PROPOSAL, file)
-    root_changes.sign(file, tmp_path / "root.key")
+    root_changes.sign(file, file.read_bytes(), tmp_path / "root.key")
     for copy in every_crash(state, tmp_path, lambda copy: root_install.install(copy, file)):
         root_install.install(copy, file)
         assert keys.load(copy).root.version == 1

@@ -303,7 +303,7 @@ def test_a_broker_that_refuses_is_one_line(config: Path, tmp_path: Path, start: 
     lines = ("allow_anonymous false", f"password_file {passwords}")
     with start_broker(tmp_path, "mosquitto", lines) as broker:
         process = start(config, "--log-level", "error", FEDLOOM_EDGE__BROKER__PORT=str(broker.port))
-        assert process.end(0) == 2
+        assert process.end(0) == 1  # not 2, which the unit takes for final: it may be somebody in the broker's place
     (line,) = process.lines
     assert line.startswith(f"fedloom-edge: error: 127.0.0.1:{broker.port}: the broker refuses us")
     assert list((tmp_path / "state" / "outbox").iterdir()) == []
@@ -327,7 +327,7 @@ def test_a_disk_that_fails_is_told_to_the_aggregator(
 @pytest.mark.parametrize("host", ["a..b", "x" * 70])
 def test_what_is_no_host_name_is_one_line(config: Path, start: Callable[..., Process], host: str) -> None:
     process = start(config, "--log-level", "error", FEDLOOM_EDGE__BROKER__HOST=host)
-    assert process.end(0) == 2
+    assert process.end(0) == 1
     (line,) = process.lines
     assert "is not a host name" in line
 

@@ -16,6 +16,11 @@ def test_text_has_time_level_and_event() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z WARNING update\.sent digest=1a2b bytes=31", line)
 
 
+def test_what_a_broker_wrote_makes_no_lines_of_its_own() -> None:
+    line = TextFormatter().format(record("message.refused topic=%s", "a\n2026 INFO job.finished \x1b[2J\x85é"))
+    assert line.endswith("topic=a\\n2026 INFO job.finished \\x1b[2J\\x85é")
+
+
 def test_json_has_a_key_for_each_name() -> None:
     line = json.loads(JsonFormatter().format(record("link.lost reason=%r seconds=%.3f", "it's gone", 1.5)))
     assert (line["event"], line["level"], line["reason"], line["seconds"]) == ("link.lost", "warning", "it's gone", 1.5)

@@ -29,7 +29,7 @@ from fedloom import msgpack
 from fedloom.errors import Reason
 from fedloom.trust.certificates import new_authority, new_key
 from fedloom.trust.device_keys import load_device_keys
-from fedloom.trust.documents import sign_root
+from fedloom.trust.documents import AggregatorKey, sign_root
 from fedloom.trust.signing import SigningKey
 from fedloom.wire.envelope import parse
 from fedloom.wire.messages import Admission, Phase, Presence, Update
@@ -198,7 +198,7 @@ def test_a_new_root_brings_the_new_key_of_the_aggregator(aggregator: Any, bench:
     actions = give_root(bench, 2, document)
     assert only(actions, WriteDocument) == [WriteDocument("root", document)]
     topics = aggregator.topics
-    assert only(actions, Subscribe) == [Subscribe(topics.all_roots), Subscribe(topics.manifest)]
+    assert only(actions, Subscribe) == [Subscribe(topics.manifest)]
     assert [state for state, _, _ in presences(actions)] == ["ready"]
     assert bench.state is not None
     assert bench.state.root_version == 2
@@ -243,6 +243,47 @@ def test_versions_go_on_counting_where_a_new_root_has_the_same_aggregators(aggre
     assert (bench.state.root_version, bench.state.manifest_version) == (2, 1)
 
 
+def test_manifests_of_a_key_that_stays_are_not_taken_again_after_a_new_root(aggregator: Any, bench: Any) -> None:
+    stays = aggregator.signing
+    first, second = (aggregator.manifest(Phase.STATISTICS) for _ in range(2))
+    bench.manifest(first)
+    bench.manifest(second)
+    more = AggregatorKey(aggregator.id, stays.public), AggregatorKey(b"Z" * 16, SigningKey.generate().public)
+    give_root(bench, 2, aggregator.rotate(aggregators=more))
+    bench.manifest(first)
+    assert (bench.state.root_version, bench.state.manifest_version) == (2, 2)
+    assert bench.session.refusals == {Reason.OLD: 1}
+
+
+def test_an_old_copy_of_the_keys_does_not_open_the_way_to_old_manifests(
+    aggregator: Any, disk: Disk, tmp_path: Path
+) -> None:
+    shutil.copytree(disk.keys, tmp_path / "copy")
+    aggregator.rotate()
+    disk.roots()
+    first, second = (aggregator.manifest(Phase.STATISTICS) for _ in range(2))
+    disk.tell(Came(aggregator.topics.manifest, first))
+    disk.tell(Came(aggregator.topics.manifest, second))
+    shutil.rmtree(disk.keys)
+    shutil.copytree(tmp_path / "copy", disk.keys)
+    disk.start()
+    disk.roots()
+    assert load_device_keys(disk.keys).root.version == 2
+    disk.tell(Came(aggregator.topics.manifest, first))
+    assert disk.state is not None
+    assert (disk.state.root_version, disk.state.manifest_version) == (2, 2)
+    assert disk.session.refusals == {Reason.OLD: 1}
+
+
+def test_a_time_that_a_thief_of_the_old_key_has_signed_is_forgotten_with_the_key(aggregator: Any, bench: Any) -> None:
+    bench.manifest(aggregator.manifest(Phase.STATISTICS, issued_at=2**64 - 1))
+    assert bench.state.time_floor == 2**64 - 1
+    give_root(bench, 2, aggregator.rotate())
+    assert bench.state.time_floor == 0
+    bench.manifest(aggregator.manifest(Phase.STATISTICS, issued_at=2_000_000_000))
+    assert bench.state.time_floor == 2_000_000_000
+
+
 def test_a_chain_is_followed_over_skipped_and_replayed_versions(aggregator: Any, disk: Disk) -> None:
     for _ in range(4):
         aggregator.rotate()
@@ -252,6 +293,14 @@ def test_a_chain_is_followed_over_skipped_and_replayed_versions(aggregator: Any,
     assert load_device_keys(disk.keys).root.version == 5
     assert disk.state is not None
     assert disk.state.root_version == 5
+
+
+def test_a_root_that_came_before_its_turn_is_asked_for_again(aggregator: Any, bench: Any) -> None:
+    second, third = aggregator.rotate(), aggregator.rotate()
+    assert give_root(bench, 3, third) == []
+    again = Subscribe(aggregator.topics.all_roots)
+    assert again in give_root(bench, 2, second)
+    assert again not in give_root(bench, 3, third)
 
 
 def test_forged_roots_are_not_followed(aggregator: Any, bench: Any) -> None:
@@ -351,8 +400,8 @@ def test_an_old_copy_of_the_keys_believes_nothing_until_it_has_caught_up(
     assert disk.session.refusals == {Reason.OLD: 2}
     first = disk.session.handle(Came(aggregator.topics.root(2), aggregator.roots[1][1]), 0.0)
     assert presences(first) == []
-    (persisted,) = only(first, PersistState)
-    assert persisted.state.root_version == 3  # never goes back
+    assert only(first, PersistState) == []
+    assert disk.state.root_version == 3  # never goes back
     second = disk.session.handle(Came(aggregator.topics.root(3), aggregator.roots[2][1]), 0.0)
     assert [state for state, _, _ in presences(second)] == ["ready"]
     aggregator.signing = new_key
