@@ -25,7 +25,9 @@ from fedloom.wire.messages import Phase, Update, Verdict
 _BODY_OVERHEAD_BYTES = 4096
 """All of an update's body but the vector and the metrics, declined reason included."""
 _MAX_SUM = 1e300
-"""Losses and metrics up to here stay finite when those of a hundred million devices are added up."""
+"""Metrics up to here stay finite when those of a hundred million devices are added up."""
+_MAX_LOSS = float(np.finfo(np.float32).max)
+"""Of one sample: a device computes it in float32."""
 
 
 class Candidate(NamedTuple):
@@ -168,8 +170,8 @@ def _is_late(message: Envelope, opened: RoundRecord) -> bool:
 def _check_counts(update: Update, job: Job) -> None:
     if update.samples > job.update.max_samples:
         raise Refused(Reason.SAMPLES_EXCEEDED, f"{update.samples} samples, {job.update.max_samples} allowed")
-    if not abs(update.train_loss) <= _MAX_SUM:  # NaN is not
-        raise Refused(Reason.NON_FINITE, "the training loss is not finite, or too large to be added up")
+    if not 0.0 <= update.train_loss <= update.samples * _MAX_LOSS:  # NaN is not
+        raise Refused(Reason.NON_FINITE, "the training loss is negative, not finite, or more than its samples can have")
 
 
 def _check_vector(update: Update, code: int, gate: Gate) -> None:

@@ -116,7 +116,8 @@ class Coordinator:
                 return self._tick(now)
             case FleetChanged(records):
                 return [Resubscribe()] if self._fleet.update(records) else []
-            case LinkUp():
+            case LinkUp(max_payload_bytes):
+                self._throttle.link_up(max_payload_bytes)
                 return self._link_up(now)
             case LinkDown():
                 self._announcer.is_link_up = False
@@ -162,7 +163,7 @@ class Coordinator:
     def _received(self, received: Received, now: Now) -> list[Action]:
         if not self._throttle.admits(received.topic, now.monotonic_s):
             self._dropped += 1
-            return [Acknowledge(received)]  # and nothing else: anybody may have sent it
+            return [Acknowledge(received), *self._throttle.blame(received.topic)]  # anybody may have sent it
         if received.topic.endswith("/state"):
             return [Acknowledge(received), *self._presence(received, now)]
         if self._intake is None:

@@ -32,7 +32,7 @@ class Core:
             case Begin():
                 return [*self.coordinator.handle(event, now), WakeAt(now.monotonic_s + SWEEP_S)]
             case Tick():
-                return [*self.coordinator.handle(event, now), *self._swept(now)]
+                return [*self._swept(now), *self._registrar.tick(now), *self.coordinator.handle(event, now)]
             case _:
                 return self.coordinator.handle(event, now)
 

@@ -7,7 +7,7 @@ from aggregator.notices import AnyNotice
 from aggregator.records import Answer, ClosedRound, DeviceRecord, Figures, NewModel, RoundRecord
 from fedloom.learning.layout import Vector
 from fedloom.learning.standardise import Standardiser
-from fedloom.link.base import Received
+from fedloom.link.base import MQTT_MAX_PACKET_BYTES, Received
 
 
 class Now(NamedTuple):
@@ -25,6 +25,9 @@ class Begin(NamedTuple):
 
 class LinkUp(NamedTuple):
     """The broker is there (again); it may have lost everything that was retained."""
+
+    max_payload_bytes: int = MQTT_MAX_PACKET_BYTES
+    """Of an update that fits one message, as the broker says."""
 
 
 class LinkDown(NamedTuple):
@@ -162,10 +165,16 @@ class Resubscribe(NamedTuple):
     """Ask the broker for all retained presence again: some of it came from devices that were not known then."""
 
 
+class Listen(NamedTuple):
+    """Ask the broker for requests to join by these topic filters, and by no others any more."""
+
+    filters: frozenset[str]
+
+
 class Finish(NamedTuple):
     """The job is done, and its devices are gone or have had time to take the result."""
 
 
 Order = Store | Fuse | Turn | Decide | Renew
 """What the worker thread carries out."""
-Action = Publish | Acknowledge | Order | WakeAt | Tell | Warn | Resubscribe | Finish
+Action = Publish | Acknowledge | Order | WakeAt | Tell | Warn | Resubscribe | Listen | Finish

@@ -93,6 +93,11 @@ class Fleet:
         device.revoked = record.revoked
         return device
 
+    def refresh(self, utc_s: float) -> None:
+        """Judge by the clock who is ready: credentials expire in silence, and the clock may have been put right."""
+        there = ((each, self._devices[each]) for each in self.connected)
+        self._ready = {each for each, device in there if not device.revoked and device.credential.not_after >= utc_s}
+
     def get(self, device: bytes) -> Device | None:
         return self._devices.get(device)
 

@@ -2,6 +2,10 @@
 
 Each token has a bucket of its own, so that five hundred devices join at once and nobody is crowded out by another; what
 names no token that we know shares one bucket; and one bucket holds for all together, so that rounds go on.
+
+A message that is thrown away costs as well: its place in the broker's queue for us, in which the devices' updates wait.
+So when far too many come, the registrar listens to those alone for a while who have a token, and then to nobody; the
+broker throws the others away.
 """
 
 from collections.abc import Set
@@ -20,8 +24,13 @@ OF_STRANGERS = Rate(32, 8)
 """A token that was made a moment ago, by another process, is a stranger until the store has been looked at."""
 OF_ALL = Rate(1024, 200)
 """About a seventh of one core."""
+OF_MESSAGES = Rate(2048, 1000)
+"""That are heard at all, whatever they are."""
+PAUSE_S = 60.0
+"""How long only some are heard when more come."""
 _STRANGERS = b""
 _ALL = b"*"
+_MESSAGES = b"#"
 
 
 class JoinThrottle:
@@ -35,6 +44,13 @@ class JoinThrottle:
     def learn(self, tokens: Set[bytes]) -> None:
         """These tokens were made."""
         self.known = tokens
+
+    def bears(self, now_s: float) -> bool:
+        """Whether one more message can be borne; if not, fewer should be listened to: it begins to count anew."""
+        left = self._left(_MESSAGES, OF_MESSAGES, now_s)
+        is_borne = left >= 1
+        self._buckets[_MESSAGES] = (left - 1 if is_borne else OF_MESSAGES.burst, now_s)
+        return is_borne
 
     def admits(self, token: bytes, now_s: float) -> bool:
         """Whether a request with this token is looked at; `now_s` is on the monotonic clock."""

@@ -17,6 +17,8 @@
     pending       device (the name that it will have), token; somebody has to approve it: fedloom device approve
     join_refused  token (empty where the message was not believed), device (name, where the token is bound to one),
                   reason (of the refusals of one token, and of messages not believed, the 1st, 2nd, 4th … are told)
+    join_paused   seconds, tokens; far too many messages came that look like requests to join: for so long only devices
+                  with one of so many tokens are heard, so that rounds go on
     alarm         device (name of the one that the token is bound to), token; somebody used it with other keys
     renewed       device (its name), id, not_after (seconds since 1970, UTC)
     aggregator    federation (hex), job (its name), resumed (true if a run goes on); the first line
@@ -106,6 +108,11 @@ class JoinRefused(Notice, frozen=True, tag="join_refused"):
     reason: str
 
 
+class JoinPaused(Notice, frozen=True, tag="join_paused"):
+    seconds: float
+    tokens: int
+
+
 class JoinAlarm(Notice, frozen=True, tag="alarm"):
     device: str
     token: str
@@ -118,5 +125,5 @@ class DeviceRenewed(Notice, frozen=True, tag="renewed"):
 
 
 JobNotice = Started | Ready | RoundOpened | UpdateSeen | RoundClosed | Stalled | Done
-JoinNotice = DeviceJoined | JoinPending | JoinRefused | JoinAlarm | DeviceRenewed
+JoinNotice = DeviceJoined | JoinPending | JoinRefused | JoinPaused | JoinAlarm | DeviceRenewed
 AnyNotice = JobNotice | JoinNotice

@@ -9,14 +9,14 @@ broker at once: devices ask again until they are answered.
 from collections import Counter
 from collections.abc import Sequence, Set
 
-from aggregator.events import Acknowledge, Action, Decide, Now, Publish, Tell
+from aggregator.events import Acknowledge, Action, Decide, Listen, Now, Publish, Tell, WakeAt
 from aggregator.fleet import Fleet
 from aggregator.issuing import PublicKeys
-from aggregator.join_throttle import JoinThrottle
+from aggregator.join_throttle import PAUSE_S, JoinThrottle
 from aggregator.joining import Decision, JoinRequest
 from aggregator.keys import AggregatorKeys
 from aggregator.membership import MembershipWriter
-from aggregator.notices import DeviceJoined, JoinAlarm, JoinNotice, JoinPending, JoinRefused
+from aggregator.notices import DeviceJoined, JoinAlarm, JoinNotice, JoinPaused, JoinPending, JoinRefused
 from fedloom.errors import Reason, Refused
 from fedloom.link.base import Received
 from fedloom.msgpack import decode
@@ -31,6 +31,8 @@ from fedloom.wire.messages import MAX_ENROL_BYTES, Admission, Enrol
 MAX_ENVELOPE_BYTES = MAX_ENROL_BYTES + envelope.MAX_OVERHEAD_BYTES
 MAX_WAITING = 1024
 """Requests that wait for the store; more are dropped, and their devices ask again."""
+MAX_TOPICS = 1000
+"""Tokens whose topics are subscribed to one by one: all fit one packet of 128 KiB."""
 _NOBODY = b""
 
 
@@ -47,6 +49,10 @@ class Registrar:
         """Digests of requests that the store has not decided on."""
         self._told: Counter[bytes] = Counter()
         """Refusals by token, or nobody's: the 1st, 2nd, 4th, 8th … of each is told."""
+        self._heard: frozenset[str] | None = None
+        """Topics that are listened to while far too much is said on others; None: all."""
+        self._quiet_until_s = 0.0
+        """On the monotonic clock."""
         self.learn(tokens)
 
     def learn(self, tokens: Set[bytes]) -> None:
@@ -55,6 +61,10 @@ class Registrar:
 
     def received(self, received: Received, now: Now) -> list[Action]:
         """Take a request."""
+        if self._heard is not None and received.topic not in self._heard:  # it was on its way already
+            return [Acknowledge(received)]
+        if not self._throttle.bears(now.monotonic_s):
+            return [Acknowledge(received), *self._hear_fewer(now)]
         try:
             request = self._read(received, now)
         except Refused as refusal:
@@ -64,9 +74,24 @@ class Registrar:
         self._waiting.add(request.digest)
         return [Acknowledge(received), Decide(request)]
 
+    def tick(self, now: Now) -> list[Action]:
+        """Listen to everybody again, when the time has come."""
+        if self._heard is None or now.monotonic_s < self._quiet_until_s:
+            return []
+        self._heard = None
+        return [Listen(frozenset({self._fleet.topics.all_enrol_up}))]
+
     def decided(self, decisions: Sequence[Decision]) -> list[Action]:
         """These are on disk: answer them, and believe the new devices from now on."""
         return [action for decision in decisions for action in self._answer(decision)]
+
+    def _hear_fewer(self, now: Now) -> list[Action]:
+        """Those alone who have a token; nobody where it is they who say too much."""
+        known = self._throttle.known
+        is_first = self._heard is None and len(known) <= MAX_TOPICS
+        self._heard = frozenset(self._fleet.topics.enrol_up(token) for token in known) if is_first else frozenset()
+        self._quiet_until_s = now.monotonic_s + PAUSE_S
+        return [Listen(self._heard), Tell(JoinPaused(PAUSE_S, len(self._heard))), WakeAt(self._quiet_until_s)]
 
     def _read(self, received: Received, now: Now) -> JoinRequest | None:
         """The request in a message; None where there were too many, or it waits already."""

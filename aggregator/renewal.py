@@ -39,6 +39,7 @@ class Renewal:
 
     def sweep(self, now: Now) -> list[Action]:
         """Go through all devices that are connected."""
+        self._fleet.refresh(now.utc_s)
         self.next_sweep_s = now.monotonic_s + SWEEP_S
         self._acted.clear()
         return [action for device in self._fleet.connected for action in self._check(device, now)]

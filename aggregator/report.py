@@ -13,6 +13,7 @@ from aggregator.notices import (
     Done,
     JoinAlarm,
     JoinNotice,
+    JoinPaused,
     JoinPending,
     JoinRefused,
     Ready,
@@ -91,6 +92,9 @@ def _of_joining(notice: JoinNotice) -> str:
             return f"{notice.device} waits to be let in: fedloom device approve {notice.device}"
         case JoinRefused():
             return f"a device was not let in ({notice.reason}){f', token {notice.token}' if notice.token else ''}"
+        case JoinPaused():
+            who = f"only holders of {notice.tokens} tokens are" if notice.tokens else "nobody is"
+            return f"too many ask to join, or seem to: {who} heard for {notice.seconds:.0f} s, so that rounds go on"
         case JoinAlarm():
             problem = f"ALARM: token {notice.token}, which {notice.device} has used, was used with other keys"
             return f"{problem}; if {notice.device} is not yours, run: fedloom device revoke {notice.device}"

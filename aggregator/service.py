@@ -18,7 +18,7 @@ from aggregator.core import Core
 from aggregator.notices import AnyNotice
 from aggregator.records import Answer
 from fedloom.errors import LinkError, Refused, StoreError
-from fedloom.link.base import Denied, Disconnected, Event, Link, OnEvent, Received
+from fedloom.link.base import Connected, Denied, Disconnected, Event, Limits, Link, OnEvent, Received
 from fedloom.notify import Notifier
 from fedloom.wire.topics import Topics
 
@@ -61,6 +61,9 @@ class Service:
         self._rival_timer: asyncio.TimerHandle | None = None
         self._rivals_dropped = 0
         self._is_subscribed = False
+        self._joining: frozenset[str] = frozenset()
+        """Filters of requests to join that are subscribed to."""
+        self._max_payload_bytes = Limits().max_packet_bytes
         self._link = make_link(self._from_link)
         self._inbox: deque[Event] = deque()
         self._is_drain_due = False
@@ -132,6 +135,8 @@ class Service:
                 self._link.acknowledge(event)
             case Received():
                 self._handle(event)
+            case Connected(limits):
+                self._max_payload_bytes = limits.max_payload_bytes(self._topics.up(bytes(16)))
             case Disconnected(reason, fatal):
                 self._handle(ev.LinkDown())
                 if fatal:
@@ -161,8 +166,8 @@ class Service:
                 self._is_subscribed = True
                 self._link.subscribe(self._topics.all_states)
                 self._link.subscribe(self._topics.all_up)
-                self._link.subscribe(self._topics.all_enrol_up)
-            self._handle(ev.LinkUp())
+                self._listen(frozenset({self._topics.all_enrol_up}))
+            self._handle(ev.LinkUp(self._max_payload_bytes))
         elif self._rival.wake_at_s is not None:
             if self._rival_timer is not None:
                 self._rival_timer.cancel()
@@ -193,12 +198,20 @@ class Service:
             case ev.Tell(notice):
                 self._tell(notice)
             case ev.Warn(problem):
-                log.warning("fleet.outdated problem=%s", problem)
+                log.warning("fleet.warning problem=%s", problem)
             case ev.Resubscribe():
                 self._link.subscribe(self._topics.all_states)
-            case ev.Finish():
-                if self._exit_when_done:
-                    self._stop.set()
+            case ev.Listen(filters):
+                self._listen(filters)
+            case ev.Finish() if self._exit_when_done:
+                self._stop.set()
+
+    def _listen(self, filters: frozenset[str]) -> None:
+        for each in filters - self._joining:
+            self._link.subscribe(each)
+        for each in self._joining - filters:
+            self._link.unsubscribe(each)
+        self._joining = filters
 
     def _publish(self, topic: str, payload: bytes, retain: bool) -> None:
         try:

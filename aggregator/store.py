@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from aggregator import tables as t
@@ -76,16 +76,16 @@ class Store:
         Raises:
             ConfigError: there is no such device.
         """
+        wanted = (t.devices.c.name == name) | is_id(t.devices.c.id, name)
         with self.exclusively() as connection:
-            rows = connection.execute(select(t.devices.c.name, t.devices.c.id))
-            ids: dict[str, bytes] = {row.name: row.id for row in rows}
-            found = [each for each, id_ in ids.items() if name in (each, id_.hex())]
-            if not found:
-                near = closest(name, ids)
-                remedy = f"did you mean {near!r}?" if near else "see: fedloom device list"
-                raise ConfigError("device", "NAME", f"{name!r} is not known", remedy)
-            connection.execute(update(t.devices).where(t.devices.c.id == ids[found[0]]).values(revoked=True))
-        return found[0]
+            found = connection.scalar(select(t.devices.c.name).where(wanted))
+            if found:
+                connection.execute(update(t.devices).where(t.devices.c.name == found).values(revoked=True))
+        if not found:
+            near = closest(name, [device.name for device in self.devices()])  # slow: not while others wait to write
+            remedy = f"did you mean {near!r}?" if near else "see: fedloom device list"
+            raise ConfigError("device", "NAME", f"{name!r} is not known", remedy)
+        return str(found)
 
     def was_changed_by_others(self) -> bool:
         """Whether another process (`fedloom device …`) has written since the last call."""
@@ -193,6 +193,11 @@ class _Writing:
             error = failure
         if isinstance(error, SQLAlchemyError):
             raise StoreError(f"{self._path}: cannot be written ({getattr(error, 'orig', error)})") from error
+
+
+def is_id(column: Column[bytes], text: str) -> ColumnElement[bool]:
+    """Whether an id is spelt like this, in hex."""
+    return func.lower(func.hex(column)) == text
 
 
 def certificate_row(device: bytes, certificate: bytes) -> dict[str, Any]:

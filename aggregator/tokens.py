@@ -1,4 +1,8 @@
-"""Join tokens and the devices that come with them, as the operator changes them. Each call is one transaction."""
+"""Join tokens and the devices that come with them, as the operator changes them. Each call is one transaction.
+
+What the operator may have meant is looked for behind it: among many names that takes seconds, in which nobody else
+could write.
+"""
 
 import os
 import time
@@ -11,7 +15,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from aggregator import tables as t
 from aggregator.enrolments import Names
 from aggregator.naming import check_name
-from aggregator.store import Store
+from aggregator.store import Store, is_id
 from fedloom.errors import ConfigError
 from fedloom.suggest import closest
 from fedloom.trust.tokens import SECRET_BYTES, secret_hash
@@ -78,11 +82,14 @@ def revoke(store: Store, token: str) -> None:
         ConfigError: there is no such token, or it has let its device in already.
     """
     with store.exclusively() as connection:
-        row = _token(connection, token)
-        if row.state == "joined":
+        row = connection.execute(select(t.tokens).where(is_id(t.tokens.c.id, token))).first()
+        if row and row.state == "joined":
             remedy = f"revoke that: fedloom device revoke {row.name}"
             raise ConfigError("token", "ID", f"{token} has let device {row.name!r} in already", remedy)
-        _set_state(connection, row.id, "revoked")
+        if row:
+            _set_state(connection, row.id, "revoked")
+    if row is None:
+        raise _no_token(token, [entry.id for entry in entries(store, time.time())])
 
 
 def decide_pending(store: Store, name: str, *, is_approved: bool) -> str:
@@ -93,11 +100,12 @@ def decide_pending(store: Store, name: str, *, is_approved: bool) -> str:
     """
     with store.exclusively() as connection:
         rows = connection.execute(select(t.tokens).where(t.tokens.c.state == "pending")).all()
-        found = [row for row in rows if name in (row.name, row.id.hex())]
-        if not found:
-            raise _nobody_waits(name, [row.name for row in rows])
-        _set_state(connection, found[0].id, "approved" if is_approved else "rejected")
-    return str(found[0].name)
+        found = next((row for row in rows if name in (row.name, row.id.hex())), None)
+        if found:
+            _set_state(connection, found.id, "approved" if is_approved else "rejected")
+    if found is None:
+        raise _nobody_waits(name, [row.name for row in rows])
+    return str(found.name)
 
 
 def labels_text(labels: Mapping[str, str]) -> str:
@@ -123,17 +131,14 @@ def _entry(row: Row[Any], now_s: float) -> TokenEntry:
     return TokenEntry(row.id.hex(), row.name, state, row.expires_at, row.created_at, labels, row.needs_approval)
 
 
-def _token(connection: Connection, token: str) -> Row[Any]:
-    ids = {each.hex(): each for each in connection.scalars(select(t.tokens.c.id))}
-    if token not in ids:
-        near = closest(token, ids)
-        remedy = f"did you mean {near}?" if near else "see: fedloom token list"
-        raise ConfigError("token", "ID", "there is no token of this id", remedy)
-    return connection.execute(select(t.tokens).where(t.tokens.c.id == ids[token])).one()
-
-
 def _set_state(connection: Connection, token: bytes, state: str) -> None:
     connection.execute(update(t.tokens).where(t.tokens.c.id == token).values(state=state))
+
+
+def _no_token(token: str, known: list[str]) -> ConfigError:
+    near = closest(token, known)
+    remedy = f"did you mean {near}?" if near else "see: fedloom token list"
+    return ConfigError("token", "ID", "there is no token of this id", remedy)
 
 
 def _nobody_waits(name: str, waiting: list[str]) -> ConfigError:

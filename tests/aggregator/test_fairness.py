@@ -8,10 +8,10 @@ import pytest
 from aggregator import events as ev
 from aggregator.notices import RoundClosed, UpdateSeen
 from aggregator.service import MAX_UNACKNOWLEDGEABLE, Service
-from aggregator.throttle import REPEAT_S, SPARE, Throttle
+from aggregator.throttle import BLAME_FROM, PRESENCES, REPEAT_S, SPARE, Throttle
 from fedloom.link.base import Received, Token
 from fedloom.trust import signing
-from fedloom.wire.chunks import MAX_FRAME
+from fedloom.wire.chunks import MAX_FRAME, split
 from fedloom.wire.messages import Update, Verdict
 
 SIZE = SPARE + 2
@@ -101,9 +101,43 @@ def test_rounds_may_be_as_quick_as_they_like(make_rig):
 def test_a_bucket_holds_two_updates_in_frames_and_is_refilled(rig):
     throttle = Throttle(rig.parts.fleet)
     topic = rig.devices[0].topics.up(rig.devices[0].id)
-    throttle.open_round(5 * MAX_FRAME)
+    throttle.open_round(5 * 120_000)
     assert [throttle.admits(topic, 0.0) for _ in range(19)] == [True] * 18 + [False]
     assert [throttle.admits(topic, 2.0) for _ in range(10)] == [True] * 9 + [False]
+
+
+@pytest.mark.parametrize("max_payload", [1000, 2**14, MAX_FRAME, 2**28])
+@pytest.mark.parametrize("is_link_first", [True, False])
+def test_an_update_a_round_gets_through_however_small_the_brokers_packets_are(rig, max_payload, is_link_first):
+    throttle = Throttle(rig.parts.fleet)
+    topic, size = rig.devices[0].topics.up(rig.devices[0].id), 2 * MAX_FRAME
+    frames = len(split(bytes(size), min(max_payload, MAX_FRAME)))
+    if is_link_first:
+        throttle.link_up(max_payload)
+    throttle.open_round(size)
+    throttle.link_up(max_payload)
+    for _ in range(50):  # rounds that take no time at all
+        assert all(throttle.admits(topic, 0.0) for _ in range(frames))
+        throttle.open_round(size)
+    assert sum(throttle.admits(topic, 0.0) for _ in range(10 * frames + 100)) <= 2 * frames + SPARE
+
+
+def test_the_operator_hears_who_floods_and_seldom(rig):
+    evil = rig.devices[0]
+    for _ in range(4 * BLAME_FROM + SIZE):
+        rig.send(evil, b"noise")
+    assert len(rig.warnings) == 3
+    assert all(f"'{evil.name}'" in each for each in rig.warnings)
+    for _ in range(BLAME_FROM + PRESENCES):
+        rig.receive(evil.topics.state(bytes(16)), b"noise")
+    assert "no devices" in rig.warnings[-1]
+
+
+def test_presence_is_throttled_alike_however_large_the_model_is(rig):
+    throttle, device = Throttle(rig.parts.fleet), rig.devices[0]
+    for _ in range(3):
+        throttle.open_round(500 * MAX_FRAME)
+    assert sum(throttle.admits(device.topics.state(device.id), 0.0) for _ in range(100)) == PRESENCES
 
 
 def test_unknown_devices_share_a_bucket_and_cost_nobody_else(rig):

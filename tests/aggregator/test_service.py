@@ -102,6 +102,15 @@ def test_every_message_is_acknowledged_or_the_broker_would_stop_sending(make_rig
     assert isinstance(network.told[-1], Done)
 
 
+def test_the_throttle_counts_frames_as_this_broker_takes_them(network):
+    network.broker = MemoryBroker(max_packet_bytes=16_000)
+    for device in network.rig.devices:
+        network.attach(device)
+    asyncio.run(network.run(network.service(exit_when_done=True)))
+    up = network.rig.devices[0].topics.up(network.rig.devices[0].id)
+    assert network.rig.parts.coordinator._throttle._max_frame == network.broker.limits.max_payload_bytes(up)
+
+
 def test_a_device_that_is_added_while_the_aggregator_runs_takes_part(make_rig):
     rig = make_rig(devices=2)
     network = Network(rig)

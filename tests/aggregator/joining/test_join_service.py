@@ -7,7 +7,8 @@ from collections import Counter, deque
 import pytest
 
 from aggregator import events as ev
-from aggregator.notices import DeviceJoined
+from aggregator.join_throttle import PAUSE_S, Rate
+from aggregator.notices import DeviceJoined, JoinPaused
 from aggregator.service import MAX_BATCH, Service
 from aggregator.startup import assemble
 from fedloom.errors import StoreError
@@ -120,3 +121,22 @@ def test_what_wants_the_registrars_word_goes_together_and_rounds_keep_their_orde
     while service._orders:
         taken.append(service._next_orders())
     assert taken == [joins[:-1], [stores[0]], [joins[-1]], renewals, [turn], [stores[1]], [None]]
+
+
+def test_a_device_joins_while_strangers_flood(crowd, monkeypatch):
+    monkeypatch.setattr("aggregator.join_throttle.OF_MESSAGES", Rate(20, 0))
+    joiner, service = crowd.desk.joiner(), crowd.service()
+    topics = joiner.topics
+    stranger = MemoryLink(crowd.broker, "stranger", lambda _: None)
+    stranger.start()
+
+    def is_over():
+        stranger.publish(topics.enrol_up(bytes(16)), b"noise")
+        if JoinPaused(PAUSE_S, 1) in crowd.told and not crowd.links:
+            crowd.attach(joiner)
+        return bool(joiner.answers)
+
+    asyncio.run(crowd.run(service, is_over))
+    assert joiner.answers[0].verdict is Admission.ACCEPTED
+    filters = crowd.broker._sessions[service._link.client_id].filters
+    assert filters & {topics.all_enrol_up, joiner.up} == {joiner.up}

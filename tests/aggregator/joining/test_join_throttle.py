@@ -5,8 +5,13 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.join_throttle import OF_A_TOKEN, OF_ALL, OF_STRANGERS, JoinThrottle
-from aggregator.notices import JoinRefused
+from aggregator import events as ev
+from aggregator.broker_profile import FRAME_PACKET_BYTES
+from aggregator.join_throttle import OF_A_TOKEN, OF_ALL, OF_MESSAGES, OF_STRANGERS, PAUSE_S, JoinThrottle
+from aggregator.notices import JoinPaused, JoinRefused
+from aggregator.registrar import MAX_TOPICS
+from fedloom.link.base import Received, Token
+from fedloom.wire.topics import Topics
 
 
 def known(count):
@@ -77,3 +82,72 @@ def test_a_token_made_a_moment_ago_is_good_before_the_store_was_looked_at(desk):
     joiner = desk.joiner(is_noticed=False)
     desk.send(joiner)
     assert joiner.credential is not None
+
+
+class Ear:
+    """The core with a clock of its own, and what it listens to."""
+
+    def __init__(self, rig):
+        self.core, self.utc_s, self.now_s = rig.parts.core, rig.utc_s, rig.now_s
+        self.filters, self.told = [], []
+
+    def hear(self, topic, payload=b"noise", times=1):
+        received = Received(topic, payload, False, Token(1, 1))
+        for _ in range(times):
+            actions = self.handle(received)
+            assert ev.Acknowledge(received) in actions
+        return actions
+
+    def handle(self, event):
+        actions = self.core.handle(event, ev.Now(self.now_s, self.utc_s))
+        self.filters += [each.filters for each in actions if isinstance(each, ev.Listen)]
+        self.told += [each.notice for each in actions if isinstance(each, ev.Tell)]
+        return actions
+
+
+def test_in_a_flood_of_strangers_those_are_heard_who_have_a_token(desk):
+    joiner, ear = desk.joiner(), Ear(desk.rig)
+    stranger, burst = joiner.topics.enrol_up(bytes(16)), int(OF_MESSAGES.burst)
+    ear.hear(stranger, times=burst)
+    assert ear.filters == []
+    ear.hear(stranger, times=burst + 10)  # what comes behind the first one was on its way
+    assert ear.filters == [{joiner.up}]
+    assert ear.told[-1] == JoinPaused(PAUSE_S, 1)
+    desk.send(joiner)
+    assert joiner.credential is not None
+
+    ear.now_s += PAUSE_S - 1
+    ear.handle(ev.Tick())
+    assert len(ear.filters) == 1
+    ear.now_s += 1
+    ear.handle(ev.Tick())
+    ear.handle(ev.Tick())
+    assert ear.filters[1:] == [{joiner.topics.all_enrol_up}]
+
+
+def test_in_a_flood_with_tokens_nobody_is_heard_for_a_while(desk):
+    joiner, ear = desk.joiner(), Ear(desk.rig)
+    ear.hear(joiner.up, times=int(OF_MESSAGES.burst) + 1)
+    ear.hear(joiner.up, times=int(OF_MESSAGES.burst))
+    assert ear.filters == [{joiner.up}]
+    ear.hear(joiner.up)
+    assert ear.filters == [{joiner.up}, frozenset()]
+    assert len(ear.hear(joiner.up, joiner.request)) == 1
+    ear.now_s += PAUSE_S
+    ear.handle(ev.Tick())
+    assert ear.filters[2:] == [{joiner.topics.all_enrol_up}]
+    desk.send(joiner)
+    assert joiner.credential is not None
+
+
+def test_no_more_topics_are_named_than_fit_a_packet(desk, monkeypatch):
+    joiner, ear = desk.joiner(), Ear(desk.rig)
+    monkeypatch.setattr("aggregator.registrar.MAX_TOPICS", 0)
+    ear.hear(joiner.up, times=int(OF_MESSAGES.burst) + 1)
+    assert ear.filters == [frozenset()]
+
+
+def test_the_packet_that_names_all_topics_fits():
+    topics = Topics(bytes(16))
+    names = sum(3 + len(topics.enrol_up(number.to_bytes(16, "big"))) for number in range(MAX_TOPICS))
+    assert names + 1000 <= FRAME_PACKET_BYTES

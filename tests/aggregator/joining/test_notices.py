@@ -4,7 +4,7 @@ import json
 from io import StringIO
 
 from aggregator import notices
-from aggregator.notices import DeviceJoined, DeviceRenewed, JoinAlarm, JoinPending, JoinRefused
+from aggregator.notices import DeviceJoined, DeviceRenewed, JoinAlarm, JoinPaused, JoinPending, JoinRefused
 from aggregator.report import describe, json_lines
 
 NOTICES = [
@@ -12,6 +12,8 @@ NOTICES = [
     JoinPending("gate", "cd" * 16),
     JoinRefused("cd" * 16, "", "expired"),
     JoinRefused("", "", "malformed"),
+    JoinPaused(60.0, 20),
+    JoinPaused(60.0, 0),
     JoinAlarm("gate", "cd" * 16),
     DeviceRenewed("gate", "ab" * 16, 1_900_000_000),
 ]
@@ -23,6 +25,8 @@ def test_notices_for_people():
         "gate waits to be let in: fedloom device approve gate",
         f"a device was not let in (expired), token {'cd' * 16}",
         "a device was not let in (malformed)",
+        "too many ask to join, or seem to: only holders of 20 tokens are heard for 60 s, so that rounds go on",
+        "too many ask to join, or seem to: nobody is heard for 60 s, so that rounds go on",
         f"ALARM: token {'cd' * 16}, which gate has used, was used with other keys; "
         "if gate is not yours, run: fedloom device revoke gate",
         "",
@@ -34,7 +38,9 @@ def test_notices_for_programs():
     for notice in NOTICES:
         json_lines(out)(notice)
     rows = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [row["event"] for row in rows] == ["joined", "pending", "join_refused", "join_refused", "alarm", "renewed"]
+    assert [row["event"] for row in rows] == [
+        "joined", "pending", "join_refused", "join_refused", "join_paused", "join_paused", "alarm", "renewed"
+    ]  # fmt: skip
     assert rows[-1]["not_after"] == 1_900_000_000
 
 

@@ -148,6 +148,30 @@ def test_a_device_that_stays_connected_is_renewed_by_a_sweep(desk):
     assert (len(joiner.answers), len(gone.answers)) == (2, 1)
 
 
+def test_a_clock_that_was_wrong_for_a_while_puts_nobody_out(desk):
+    joiner, years_s, fleet = desk.joined(), 5 * 365 * DAY_S, desk.rig.parts.fleet
+    for jump_s, ready in ((years_s, set()), (-years_s, {joiner.id})):
+        desk.say_ready(joiner)
+        desk.rig.utc_s += jump_s
+        desk.rig.now_s += SWEEP_S
+        desk.rig.handle(ev.Tick())
+        desk.settle()
+        assert fleet.ready == ready
+    assert len(joiner.answers) == 1
+
+
+def test_who_is_revoked_or_gone_is_not_made_ready_by_a_sweep(desk):
+    joiner, gone = desk.joined(), desk.joined(name="gone")
+    desk.say_ready(joiner)
+    desk.rig.receive(gone.topics.state(gone.id), gone.presence(state="disconnected"))
+    with open_store(desk.rig.state) as store:
+        store.revoke_device("gate")
+    desk.notice()
+    desk.rig.now_s += SWEEP_S
+    desk.rig.handle(ev.Tick())
+    assert desk.rig.parts.fleet.ready == set()
+
+
 def test_sweeps_are_asked_for_without_end(desk):
     times = []
     core = desk.rig.parts.core

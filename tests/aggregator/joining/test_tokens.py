@@ -10,7 +10,7 @@ from aggregator import tokens
 from aggregator.durations import read_duration
 from aggregator.naming import MAX_NAME, check_name, free_name
 from aggregator.roster import describe, roster
-from aggregator.store import open_store
+from aggregator.store import Store, open_store
 from fedloom.errors import ConfigError, InputError
 
 
@@ -53,6 +53,24 @@ def test_unknown_ones_are_named_with_what_may_have_been_meant(store):
         tokens.decide_pending(store, "nobody", is_approved=True)
     with pytest.raises(ConfigError, match="did you mean 'device-0'"):
         store.revoke_device("device0")
+
+
+def test_others_may_write_while_a_misspelt_name_is_looked_for(store, monkeypatch):
+    """Among very many names that takes longer than the aggregator waits for its turn to write."""
+    seen = []
+
+    def look(name, known):
+        with open_store(store.path.parent) as other:
+            tokens.make(other, [""], 100, {}, needs_approval=False)
+        seen.append(name)
+
+    monkeypatch.setattr("aggregator.database.BUSY_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("aggregator.tokens.closest", look)
+    monkeypatch.setattr("aggregator.store.closest", look)
+    for command in (tokens.revoke, lambda *them: tokens.decide_pending(*them, is_approved=True), Store.revoke_device):
+        with pytest.raises(ConfigError):
+            command(store, "nobody")
+    assert len(seen) == 3
 
 
 def test_the_representation_of_a_token_keeps_its_secret(store):
