@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aggregator import history
 from aggregator.config import Retention
-from aggregator.enrolments import Enrolments
+from aggregator.enrolment.decisions import Enrolments
 from aggregator.events import Decide, Decided, FleetChanged, Fuse, Fused, Renew, Renewed, Stored, Turn, Turned
 from aggregator.fusion import fuse
 from aggregator.records import Answer, RoundRecord

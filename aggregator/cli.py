@@ -16,8 +16,8 @@ from aggregator.initial import initial_model
 from aggregator.notices import AnyNotice
 from aggregator.opening import check_manifest
 from aggregator.report import to_operator
-from aggregator.root_changes import check_quorum
-from aggregator.root_cli import public_keys
+from aggregator.roots.changes import check_quorum
+from aggregator.roots.cli import public_keys
 from aggregator.service import Service
 from aggregator.startup import assemble, exclusive
 from aggregator.store import open_store

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from aggregator.issuing import CREDENTIAL_DAYS
+from aggregator.enrolment.issuing import CREDENTIAL_DAYS
 from fedloom import config
 from fedloom.errors import ConfigError
 from fedloom.link.config import MqttConfig, resolve

@@ -1,9 +1,9 @@
 """All that the aggregator decides, behind one door: the job's coordinator, the registrar, the renewals. No I/O."""
 
 from aggregator.coordinator import Coordinator
+from aggregator.enrolment.registrar import Registrar
+from aggregator.enrolment.renewal import SWEEP_S, Renewal
 from aggregator.events import Action, Begin, Decided, Event, FleetChanged, Now, Renewed, Tick, WakeAt
-from aggregator.registrar import Registrar
-from aggregator.renewal import SWEEP_S, Renewal
 from fedloom.link.base import Received
 
 

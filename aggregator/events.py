@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from aggregator.joining import Decision, Grant, JoinRequest
+from aggregator.enrolment.records import Decision, Grant, JoinRequest
 from aggregator.notices import AnyNotice
 from aggregator.records import Answer, ClosedRound, DeviceRecord, Figures, NewModel, RoundRecord
 from fedloom.learning.layout import Vector

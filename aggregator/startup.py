@@ -15,17 +15,17 @@ from aggregator.archive import Archive
 from aggregator.config import Loaded
 from aggregator.coordinator import Coordinator
 from aggregator.core import Core
-from aggregator.enrolments import Enrolments
+from aggregator.enrolment.decisions import Enrolments
+from aggregator.enrolment.registrar import Registrar
+from aggregator.enrolment.renewal import Renewal
+from aggregator.enrolment.writer import MembershipWriter
 from aggregator.fleet import Fleet
 from aggregator.initial import initial_model
 from aggregator.keys import AggregatorKeys
-from aggregator.membership import MembershipWriter
 from aggregator.opening import check_manifest
 from aggregator.progress import Setup
 from aggregator.records import Snapshot
-from aggregator.registrar import Registrar
 from aggregator.registry import Registry
-from aggregator.renewal import Renewal
 from aggregator.spool import Spool
 from aggregator.store import Store, open_store
 from fedloom.errors import ConfigError, StoreError

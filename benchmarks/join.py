@@ -25,7 +25,7 @@ from processes import Failed
 from report import Row
 from work import SOFTMAX, Work
 
-from aggregator import tokens
+from aggregator.enrolment import tokens
 from aggregator.store import open_store
 from edge_client.join import Joiner
 from edge_client.join_directory import JoinDirectory

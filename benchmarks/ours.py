@@ -15,9 +15,9 @@ from processes import Process, await_words, end, poll, start
 from side import Device
 from work import Work
 
+from aggregator.enrolment.provision import new_device
 from aggregator.keys import SuiteName
 from aggregator.keys import init as init_federation
-from aggregator.provision import new_device
 from fedloom.trust.tokens import Broker as Address
 from fedloom.trust.tokens import TlsMode
 from simulation.broker import Broker, start_broker

@@ -24,12 +24,12 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "aggregator": Command("aggregator.cli", "server", "make a federation, run a job, see how it stands"),
-    "device": Command("aggregator.device_cli", "server", "add, approve, list and revoke devices"),
-    "token": Command("aggregator.token_cli", "server", "make, list and revoke the tokens that devices join with"),
-    "root": Command("aggregator.root_cli", "server", "keep, change and rotate the federation's root keys"),
+    "device": Command("aggregator.enrolment.device_cli", "server", "add, approve, list and revoke devices"),
+    "token": Command("aggregator.enrolment.token_cli", "server", "make, list and revoke tokens that devices join with"),
+    "root": Command("aggregator.roots.cli", "server", "keep, change and rotate the federation's root keys"),
     "job": Command("aggregator.cli", "server", "check a job file"),
     "model": Command("aggregator.cli", "server", "show a saved model, or export it to ONNX"),
-    "broker": Command("aggregator.broker_cli", "server", "configure a broker: access list, certificates, limits"),
+    "broker": Command("aggregator.broker.cli", "server", "configure a broker: access list, certificates, limits"),
     "doctor": Command("aggregator.doctor_cli", "server", "check clock, keys, disk and broker, and say what to do"),
     "simulate": Command("simulation.cli", "sim", "run a job on this machine: a broker, an aggregator and its devices"),
     "demo": Command("simulation.cli", "sim", "watch a fleet learn from real recordings, in about a minute"),

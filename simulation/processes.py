@@ -17,10 +17,10 @@ from typing import IO, Literal, NamedTuple, Self
 
 import msgspec
 
+from aggregator.enrolment.provision import new_device
 from aggregator.keys import SuiteName
 from aggregator.keys import init as init_federation
 from aggregator.notices import AnyNotice, Done
-from aggregator.provision import new_device
 from fedloom.errors import FedloomError
 from fedloom.trust.tokens import Broker, TlsMode
 from simulation.broker import Broker as BrokerProcess

@@ -11,8 +11,8 @@ import pytest
 from aggregator import events as ev
 from aggregator import keys as federation_keys
 from aggregator.config import AggregatorConfig, Loaded, Retention
+from aggregator.enrolment.provision import new_device
 from aggregator.notices import AnyNotice
-from aggregator.provision import new_device
 from aggregator.startup import Parts, assemble
 from fedloom import msgpack
 from fedloom.link.base import Received, Token

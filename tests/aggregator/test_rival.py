@@ -17,8 +17,9 @@ import msgspec
 import pytest
 
 from aggregator import events as ev
-from aggregator import keys, root_changes
+from aggregator import keys
 from aggregator.rival import MAX_WAIT_S, QUIET_S, RivalError, RivalWatch
+from aggregator.roots import changes as root_changes
 from aggregator.service import Service
 from aggregator.startup import assemble
 from fedloom import msgpack

@@ -310,7 +310,7 @@ def test_forged_roots_are_not_followed(aggregator: Any, bench: Any) -> None:
     aggregator.root_key = real_key
     for document in (
         by_a_stranger,
-        sign_root(body, aggregator.registrar),
+        sign_root(body, aggregator.enrolment.registrar),
         aggregator.rotate(federation=b"X" * 16, version=2),
         aggregator.rotate(version=3),  # under the topic of version 2
         aggregator.roots[0][1],
@@ -422,7 +422,7 @@ def test_an_old_copy_of_the_state_takes_the_newer_root_file(aggregator: Any, dis
 
 
 def test_another_registrar_and_authority_do_not_lock_the_device_out(aggregator: Any, disk: Disk) -> None:
-    aggregator.registrar = SigningKey.generate()
+    aggregator.enrolment.registrar = SigningKey.generate()
     aggregator.ca_key, before = new_key(), aggregator.ca
     aggregator.ca = new_authority(aggregator.ca_key, "new", 1.9e9)
     aggregator.rotate()

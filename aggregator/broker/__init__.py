@@ -1,0 +1,1 @@
+"""Configures brokers: access lists, certificates, limits."""

@@ -1,0 +1,78 @@
+"""Issues credentials with their certificates, and keeps them. Works inside the caller's transaction."""
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+
+from aggregator import tables as t
+from aggregator.enrolment.issuing import GRACE_S, PublicKeys, due_at_s, issue
+from aggregator.enrolment.records import Grant
+from aggregator.keys import AggregatorKeys
+from aggregator.records import DeviceRecord
+from aggregator.store import certificate_row
+from fedloom.trust.documents import Credential, open_credential
+
+_DEVICE = (t.devices.c.id, t.devices.c.name, t.devices.c.credential, t.devices.c.revoked, t.devices.c.tls_key)
+
+
+class Granting:
+    """What the registrar's keys say of devices, in one transaction."""
+
+    def __init__(self, connection: Connection, keys: AggregatorKeys, days: int) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._days = days
+
+    def device(self, device: bytes) -> DeviceRecord | None:
+        """The device of this id."""
+        return self._one(t.devices.c.id == device)
+
+    def device_with(self, tls_key: bytes) -> DeviceRecord | None:
+        """The device that has this TLS key."""
+        return self._one(t.devices.c.tls_key == tls_key)
+
+    def credential(self, device: DeviceRecord) -> Credential:
+        """What the registrar last said of a device."""
+        return open_credential(device.credential, self._keys.root)
+
+    def add(self, device: bytes, name: str, keys: PublicKeys, now_s: float) -> Grant:
+        """Let a new device in."""
+        issued = issue(self._keys, device, name, keys, now_s, self._days)
+        record = DeviceRecord(device, name, issued.credential, revoked=False, tls_key=keys.tls)
+        self._connection.execute(insert(t.devices).values({**record._asdict(), "created_at": now_s}))
+        self._connection.execute(insert(t.certificates).values(certificate_row(device, issued.certificate)))
+        return Grant(record, issued.certificate, is_new=True)
+
+    def current(self, device: DeviceRecord) -> Grant:
+        """What the device was given last: the same, byte for byte, until it is renewed."""
+        newest = (
+            select(t.certificates.c.certificate)
+            .where(t.certificates.c.device == device.id)
+            .order_by(t.certificates.c.not_after.desc())
+            .limit(1)
+        )
+        return Grant(device, self._connection.execute(newest).scalar_one(), is_new=False)
+
+    def renew_if_due(self, device: DeviceRecord, now_s: float) -> Grant:
+        """The same keys for another life, or what the device has where that is not due yet."""
+        credential = self.credential(device)
+        if now_s < due_at_s(credential):
+            return self.current(device)
+        keys = PublicKeys(credential.signing, credential.seal, device.tls_key)
+        issued = issue(self._keys, device.id, device.name, keys, now_s, self._days)
+        record = device._replace(credential=issued.credential)
+        values = {"credential": record.credential}
+        self._connection.execute(update(t.devices).where(t.devices.c.id == device.id).values(values))
+        expired = (t.certificates.c.device == device.id) & (t.certificates.c.not_after < int(now_s))
+        self._connection.execute(delete(t.certificates).where(expired))
+        self._connection.execute(insert(t.certificates).values(certificate_row(device.id, issued.certificate)))
+        return Grant(record, issued.certificate, is_new=True)
+
+    def renew(self, device: bytes, now_s: float) -> Grant | None:
+        """Renew where that is due; None where it is too late, or the device was revoked."""
+        record = self.device(device)
+        if record is None or record.revoked or now_s > self.credential(record).not_after + GRACE_S:
+            return None
+        return self.renew_if_due(record, now_s)
+
+    def _one(self, where: ColumnElement[bool]) -> DeviceRecord | None:
+        row = self._connection.execute(select(*_DEVICE).where(where)).first()
+        return None if row is None else DeviceRecord(*row)
