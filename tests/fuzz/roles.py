@@ -10,10 +10,10 @@ from parsers import MAX_BYTES, MAX_TRANSFERS, pieces
 
 from aggregator.admission import Candidate, examine, screen
 from aggregator.attendance import Attendance
+from aggregator.enrolment.registrar import Registrar
+from aggregator.enrolment.writer import MembershipWriter
 from aggregator.events import Decide, Now, Store
 from aggregator.intake import Intake
-from aggregator.membership import MembershipWriter
-from aggregator.registrar import Registrar
 from aggregator.round import RoundState
 from aggregator.throttle import Throttle
 from aggregator.writer import Writer
