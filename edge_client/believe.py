@@ -1,4 +1,4 @@
-"""What a device believes: the checks that a manifest, a task and a receipt must pass, cheapest first."""
+"""What a device believes: the checks that a manifest, a task, a receipt and a renewal must pass, cheapest first."""
 
 import math
 from functools import lru_cache

@@ -15,10 +15,9 @@ from fedloom.health.tls import own_certificate, reach
 from fedloom.link.config import tls_context
 from fedloom.link.mqtt_probe import Probe
 from fedloom.trust.device_keys import DeviceKeys, load_device_keys
+from fedloom.trust.documents import RENEWAL_GRACE_S
 from fedloom.wire.topics import Topics
 
-_GRACE_S = 30 * 86_400
-"""How long after its credential's end the registrar renews it."""
 _JOIN = "join again with a new token: fedloom-edge join TOKEN"
 _RENEW = "let the daemon run: it is renewed when it connects"
 
@@ -57,7 +56,7 @@ def _identity(config: EdgeConfig, keys: DeviceKeys, now_s: float) -> Iterator[Fi
     credential = keys.credential
     yield ok("keys", f"device {keys.id.hex()} ({credential.name}) of federation {keys.root.federation.hex()}")
     yield host.private("keys' privacy", Path(config.keys))
-    late = now_s > credential.not_after + _GRACE_S
+    late = now_s > credential.not_after + RENEWAL_GRACE_S
     do = _JOIN if late else _RENEW
     found = host.expiry("credential", "it", now_s, credential.not_before, credential.not_after, do)
     # By this host's clock, which may be wrong, and within its grace it is renewed without a word.
@@ -95,4 +94,6 @@ def _access(config: EdgeConfig, keys: DeviceKeys) -> Iterator[Finding]:
     yield access.another_id(connect, topics)
     if broker.tls and broker.tls.cert:
         anonymous = tls_context(msgspec.structs.replace(broker.tls, cert="", key=""))
-        yield access.without_certificate(lambda client_id: Probe(broker, client_id, anonymous))
+        # A broker that goes by passwords lets in whoever has one: ours stays out of it.
+        nobody = msgspec.structs.replace(broker, username="", password_file="")
+        yield access.without_certificate(lambda client_id: Probe(nobody, client_id, anonymous))

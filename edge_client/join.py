@@ -3,29 +3,30 @@
 import logging
 import os
 import queue
-import re
 import socket
 import ssl
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import assert_never
 
 import msgspec
 
-from edge_client import events, join_errors, joining
+from edge_client import events, join_errors, join_events, joining
 from edge_client.join_directory import JoinDirectory
 from fedloom import __version__
 from fedloom.errors import ConfigError, StoreError
 from fedloom.link import base
+from fedloom.link.backoff import draw
 from fedloom.link.config import MqttConfig, Tls, tls_context
+from fedloom.names import NAME_REMEDY, is_name
 from fedloom.trust.documents import Credential
 from fedloom.trust.tokens import MAX_CHARACTERS, PREFIX, TlsMode, Token, read_token
 from fedloom.wire.messages import Capabilities
 
 MakeTls = Callable[[], ssl.SSLContext]
 MakeLink = Callable[[MqttConfig, str, base.OnEvent, MakeTls | None], base.Link]
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 log = logging.getLogger("fedloom.edge")
 
@@ -62,7 +63,7 @@ def mqtt_link(config: MqttConfig, client_id: str, on_event: base.OnEvent, make_t
 
 
 class Joiner:
-    """Runs one join; a context manager that holds the directory."""
+    """Runs one join, which holds its directory meanwhile."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class Joiner:
         self._make_link = make_link
         self._link: base.Link | None = None
         self._queue: queue.SimpleQueue[base.Event] = queue.SimpleQueue()
-        self._made: joining.Made | None = None
+        self._made: join_events.Made | None = None
         self._credential: Credential | None = None
 
     def join(self, name: str, data: str, timeout_s: float) -> Outcome:
@@ -93,7 +94,7 @@ class Joiner:
             found = self._directory.read(self._token)
             if isinstance(found, Credential):
                 return self._outcome(found, is_new=False)
-            wish = joining.Wish(self._token, name, capabilities(), data)
+            wish = join_events.Wish(self._token, name, capabilities(), data)
             give_up_at_s = time.monotonic() + timeout_s
             core = joining.Joining(wish, found, give_up_at_s, os.urandom, draw)
             self._connect(is_root_known=found is not None)
@@ -122,11 +123,11 @@ class Joiner:
                 self._carry_out_all(core.handle(made, time.monotonic()))
         return self._credential
 
-    def _carry_out_all(self, actions: list[joining.JoinAction]) -> None:
+    def _carry_out_all(self, actions: list[join_events.JoinAction]) -> None:
         for action in actions:
             self.carry_out(action)
 
-    def carry_out(self, action: joining.JoinAction) -> None:
+    def carry_out(self, action: join_events.JoinAction) -> None:
         """Do one thing; it is done when the call returns.
 
         Raises:
@@ -134,34 +135,38 @@ class Joiner:
             OSError: the disk does not take it.
         """
         match action:
-            case joining.Say(text):
+            case join_events.Say(text):
                 self._say(text)
-            case joining.Joined(credential):
+            case join_events.Joined(credential):
                 self._credential = credential
-            case joining.Failed(error):
+            case join_events.Failed(error):
                 raise error
             case events.Log(level, text, args):
                 log.log(level, text, *args)
-            case joining.MakeKeys() | joining.WriteConfig() | joining.Discard() | events.WriteDocument():
+            case join_events.MakeKeys() | join_events.WriteConfig() | join_events.Discard() | events.WriteDocument():
                 self._write(action)
-            case _:
+            case join_events.Secure() | events.Subscribe() | events.Publish():
                 self._send(action)
+            case _:
+                assert_never(action)
 
-    def _write(self, action: joining.MakeKeys | joining.WriteConfig | joining.Discard | events.WriteDocument) -> None:
+    def _write(self, action: join_events.Write) -> None:
         match action:
-            case joining.MakeKeys(root, document):
-                self._made = joining.Made(self._directory.make_keys(root, document, self._token))
-            case joining.WriteConfig(text):
+            case join_events.MakeKeys(root, document):
+                self._made = join_events.Made(self._directory.make_keys(root, document, self._token))
+            case join_events.WriteConfig(text):
                 self._directory.write_config(text)
-            case joining.Discard():
+            case join_events.Discard():
                 self._directory.discard()
             case events.WriteDocument(name, data):
                 self._directory.write(name, data)
+            case _:
+                assert_never(action)
 
-    def _send(self, action: joining.JoinAction) -> None:
+    def _send(self, action: join_events.Send) -> None:
         assert self._link is not None  # noqa: S101 - for the type checker: there is one while anything is carried out
         match action:
-            case joining.Secure():
+            case join_events.Secure():
                 self._disconnect()
                 self._connect(is_root_known=True)
                 self._start()
@@ -169,6 +174,8 @@ class Joiner:
                 self._link.subscribe(topic_filter)
             case events.Publish(topic, payload):
                 self._link.publish(topic, payload)
+            case _:
+                assert_never(action)
 
     def _connect(self, *, is_root_known: bool) -> None:
         """A new link, and none of the events of the one before."""
@@ -209,11 +216,6 @@ def capabilities() -> Capabilities:
     return Capabilities(f"fedloom {__version__}", os.uname().machine[:64], os.cpu_count() or 0, memory // 2**20)
 
 
-def draw() -> float:
-    """A number from Uniform[0, 1)."""
-    return int.from_bytes(os.urandom(6), "big") / 2**48
-
-
 def wanted_name(name: str | None) -> str:
     """The name to ask for: the given one, else the host's where it can be one.
 
@@ -222,9 +224,9 @@ def wanted_name(name: str | None) -> str:
     """
     if name is None:
         host = socket.gethostname().partition(".")[0]
-        return host if _NAME.fullmatch(host) else ""
-    if not _NAME.fullmatch(name):
-        raise ConfigError("join", "--name", f"{name!r} is not a name", "use up to 64 letters, digits, '.', '_' and '-'")
+        return host if is_name(host) else ""
+    if not is_name(name):
+        raise ConfigError("join", "--name", f"{name!r} is not a name", NAME_REMEDY)
     return name
 
 

@@ -1,18 +1,18 @@
 """Where a device joins: `keys/` and `edge.toml` in a directory, at each moment whole, and resumable."""
 
-import fcntl
 import os
-import shutil
 from pathlib import Path
 
-from edge_client.joining import Pending
+from edge_client.join_events import Pending
 from fedloom.errors import StoreError, TrustError
 from fedloom.files import (
     create_private_directory,
     make_private_directory,
     read_private,
     refuse_shared,
+    remove_private_directory,
     sync_directory,
+    try_lock,
     write_durably,
 )
 from fedloom.trust.device_keys import (
@@ -47,15 +47,11 @@ class JoinDirectory:
             if not self.base.is_dir():
                 make_private_directory(self.base)
                 sync_directory(self.base.parent)
-            lock = os.open(self.base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._lock = try_lock(self.base)
         except OSError as error:
             raise StoreError(f"{self.base}: cannot be used ({error.strerror}); name another --dir") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise StoreError(f"{self.base}: another fedloom-edge is joining here; wait for it") from None
-        self._lock = lock
+        if self._lock is None:
+            raise StoreError(f"{self.base}: another fedloom-edge is joining here; wait for it")
 
     def release(self) -> None:
         """Let others in."""
@@ -103,11 +99,7 @@ class JoinDirectory:
 
     def discard(self) -> None:
         """Remove the keys of a join that was begun; all or nothing, as they were made."""
-        beside = self.keys.with_name(f".{self.keys.name}.new")
-        shutil.rmtree(beside, ignore_errors=True)
-        self.keys.rename(beside)
-        sync_directory(self.base)
-        shutil.rmtree(beside)
+        remove_private_directory(self.keys)
 
     def _is_of(self, token: Token) -> bool:
         path = self.keys / "token"

@@ -5,7 +5,7 @@ from fedloom.trust.tokens import TlsMode, Token
 
 AGAIN = "run the same command again"
 _NEW_TOKEN = "make another with: fedloom token new"  # noqa: S105 - a command, not a secret
-_REFUSALS = {
+_REFUSALS: dict[str, str] = {
     Reason.EXPIRED: f"the token has expired; {_NEW_TOKEN}",
     Reason.CONFLICT: f"the token has been used by another device; {_NEW_TOKEN}, and find out who used this one",
     Reason.REVOKED: f"the token, or the device that joined with it, has been revoked; {_NEW_TOKEN}",
@@ -37,7 +37,7 @@ class NotJoinedError(FedloomError):
 
 def refusal(reason: str) -> TrustError:
     """The registrar's answer is no."""
-    known = _REFUSALS.get(Reason(reason)) if reason in Reason._value2member_map_ else None
+    known = _REFUSALS.get(reason)
     shown = "".join(each if each.isprintable() else "·" for each in reason)
     return TrustError(known or f"the registrar refuses this device ({shown}); ask whoever runs the federation")
 

@@ -10,10 +10,23 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
-from typing import NamedTuple
 
 from edge_client import join_errors
-from edge_client.events import Action, Log, Publish, Subscribe, Tick, WriteDocument
+from edge_client.events import Log, Publish, Subscribe, Tick, WriteDocument
+from edge_client.join_events import (
+    Discard,
+    Failed,
+    JoinAction,
+    Joined,
+    JoinEvent,
+    Made,
+    MakeKeys,
+    Pending,
+    Say,
+    Secure,
+    Wish,
+    WriteConfig,
+)
 from edge_client.membership import open_accepted, open_membership
 from edge_client.trustees import root_documents
 from fedloom import msgpack
@@ -21,14 +34,13 @@ from fedloom.edge_toml import edge_toml
 from fedloom.errors import FedloomError, Reason, Refused, TrustError
 from fedloom.link.backoff import full_jitter_s
 from fedloom.link.base import Connected, Denied, Disconnected, Received
-from fedloom.link.base import Event as LinkEvent
 from fedloom.trust.certificates import new_request
 from fedloom.trust.device_keys import DeviceSecrets, member_files
 from fedloom.trust.documents import Credential, Root, open_next_root, open_root
 from fedloom.trust.seal import Recipient
-from fedloom.trust.tokens import TlsMode, Token
+from fedloom.trust.tokens import TlsMode
 from fedloom.wire.envelope import MAX_OVERHEAD_BYTES, Header, Type, parse, write_sealed
-from fedloom.wire.messages import MAX_MEMBERSHIP_BYTES, Admission, Capabilities, Enrol, Membership
+from fedloom.wire.messages import MAX_MEMBERSHIP_BYTES, Admission, Enrol, Membership
 from fedloom.wire.topics import Topics
 
 ASK_FIRST_S = 2.0
@@ -37,73 +49,6 @@ ANSWER_TIME_S = 2.0
 """A registrar at ease answers within this: it is not asked again before."""
 ROOT_TIME_S = 10.0
 """So long after the last root document on the connection, no other will come."""
-
-
-class Wish(NamedTuple):
-    """What a device asks for."""
-
-    token: Token
-    name: str
-    """What it would like to be called; empty leaves it to the registrar."""
-    capabilities: Capabilities
-    data: str
-    """Path of its data, for its configuration."""
-
-
-class Pending(NamedTuple):
-    """What a join that was begun has put on disk."""
-
-    secrets: DeviceSecrets
-    root: Root
-
-
-class Made(NamedTuple):
-    """`MakeKeys` has been carried out."""
-
-    secrets: DeviceSecrets
-
-
-class MakeKeys(NamedTuple):
-    """Make keys, and put them on disk with the root document; said once, and answered by `Made`."""
-
-    root: Root
-    document: bytes
-
-
-class Secure(NamedTuple):
-    """Leave the connection whose broker was not verified; the next one is verified against the root's authority."""
-
-
-class WriteConfig(NamedTuple):
-    """Write edge.toml, unless there is one."""
-
-    text: str
-
-
-class Discard(NamedTuple):
-    """Remove the keys that were made: nobody will ever know them."""
-
-
-class Say(NamedTuple):
-    """Tell whoever waits how it goes."""
-
-    text: str
-
-
-class Joined(NamedTuple):
-    """Done."""
-
-    credential: Credential
-
-
-class Failed(NamedTuple):
-    """Over."""
-
-    error: FedloomError
-
-
-Event = LinkEvent | Made | Tick
-JoinAction = Action | MakeKeys | Secure | WriteConfig | Discard | Say | Joined | Failed
 
 
 class Joining:
@@ -158,7 +103,7 @@ class Joining:
         self._subscribe()
         return self._taken()
 
-    def handle(self, event: Event, now_s: float) -> list[JoinAction]:
+    def handle(self, event: JoinEvent, now_s: float) -> list[JoinAction]:
         """What to do about an event, at `now_s` on a monotonic clock."""
         self._now_s = now_s
         match event:

@@ -7,10 +7,7 @@ from fedloom.trust.documents import Credential, Root, open_credential
 from fedloom.trust.seal import SealKey
 from fedloom.trust.signing import VerifyingKey
 from fedloom.wire.envelope import Envelope, Type
-from fedloom.wire.messages import Admission, Membership
-
-UNASKED = bytes(32)
-"""What a renewal answers."""
+from fedloom.wire.messages import UNASKED, Admission, Membership
 
 
 def open_membership(envelope: Envelope, recipient: bytes, seal: SealKey, root: Root) -> Membership:

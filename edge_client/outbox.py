@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from edge_client.state import OUTBOX_MAGIC, STATE_MAGIC, DeviceState, OutboxEntry, from_bytes, to_bytes
 from fedloom.errors import StoreError
-from fedloom.files import make_private_directory, write_durably
+from fedloom.files import make_private_directory, try_lock, write_durably
 
 STATE_REMEDY = "restore it, or delete it: the device then starts again as a new incarnation"
 
@@ -53,16 +53,12 @@ class StateDirectory:
         try:
             for each in (self.path, self._outbox, self._residuals):
                 make_private_directory(each)
-            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = try_lock(self.path / "lock")
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be used ({error.strerror}); name another `state`") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
+        if self._lock is None:
             problem = f"{self.path}: another fedloom-edge is using this state directory"
-            raise StoreError(f"{problem}; stop it, or name another `state`") from None
-        self._lock = lock
+            raise StoreError(f"{problem}; stop it, or name another `state`")
 
     def release(self) -> None:
         """Let another process hold it."""

@@ -6,7 +6,6 @@ Training runs in the same thread. Meanwhile the link's thread keeps the connecti
 import logging
 import os
 import queue
-import random
 import signal
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from edge_client.session import Session
 from edge_client.state import DeviceState
 from fedloom.errors import ConfigError, LinkError, StoreError
 from fedloom.link import base
+from fedloom.link.backoff import draw
 from fedloom.notify import Notifier
 from fedloom.trust.device_keys import DeviceKeys, load_device_keys
 
@@ -57,7 +57,7 @@ def open_session(config: EdgeConfig, keys: DeviceKeys, directory: StateDirectory
         raise StoreError(f"{problem}; name another `state` or the right `keys`")
     directory.tidy(contents)
     bounds = Bounds(config.limits.max_model_bytes, config.limits.max_outbox_bytes)
-    return Session(keys, state, contents.entries, bounds, os.urandom, random.random)
+    return Session(keys, state, contents.entries, bounds, os.urandom, draw)
 
 
 class Daemon:

@@ -6,6 +6,7 @@ A broker that repeats the last words for ever cannot be told from an aggregator 
 import logging
 
 from edge_client.events import Action, Heard, Log, Silent
+from fedloom.rarely import is_told
 
 GRACE_S = 60.0
 """What an aggregator may take over a round's deadline."""
@@ -49,7 +50,7 @@ class Silence:
             return []
         self._count += 1
         self.due_at_s = now_s + self._period_s
-        if self._count & (self._count - 1):
+        if not is_told(self._count):
             return []
         silent_s = now_s - self._since_s
         notice = Log(logging.WARNING, "aggregator.silent seconds=%.0f count=%d", (silent_s, self._count))

@@ -88,9 +88,9 @@ class Trustees:
         self.keys = self._writer.keys = keys
 
 
-def root_documents(before: Root, root: Root, document: bytes) -> list[Action]:
+def root_documents(before: Root, root: Root, document: bytes) -> list[WriteDocument]:
     """Puts the next root document on disk; where it brings another authority, brokers may be of either for a while."""
-    actions: list[Action] = []
+    writes = []
     if root.registrar.ca != before.registrar.ca:
-        actions.append(WriteDocument("ca.crt", authority_pem(root.registrar.ca, before.registrar.ca)))
-    return [*actions, WriteDocument("root", document)]
+        writes.append(WriteDocument("ca.crt", authority_pem(root.registrar.ca, before.registrar.ca)))
+    return [*writes, WriteDocument("root", document)]

@@ -18,7 +18,11 @@ path = {data}
 """
 _TLS = {
     TlsMode.NONE: "",
-    TlsMode.SYSTEM: "\n[broker.tls]\n",
+    TlsMode.SYSTEM: """
+[broker.tls]
+cert = "keys/tls.crt"
+key = "keys/tls.key"
+""",
     TlsMode.FEDERATION: """
 [broker.tls]
 ca = "keys/ca.crt"

@@ -1,4 +1,7 @@
-"""The errors that both ends share; fedloom.link, edge_client, strategies and simulation each derive one of their own.
+"""The errors that both ends share.
+
+fedloom.link (QueueFullError), edge_client (NotJoinedError), aggregator (RivalError), strategies (FusionError) and
+simulation (FleetError) each derive one of their own.
 
 FedloomError
 ├── InputError          something a person wrote or supplied is wrong: exit status 2, one line with the remedy

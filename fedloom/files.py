@@ -1,10 +1,12 @@
 """Files that survive a power cut, and files that only their owner may read."""
 
 import errno
+import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from fedloom.errors import TrustError
@@ -12,7 +14,7 @@ from fedloom.errors import TrustError
 
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace `path` by `data`, all or nothing: written beside it, fsynced, renamed, directory fsynced."""
-    beside = path.with_name(f".{path.name}.new")
+    beside = _beside(path)
     beside.unlink(missing_ok=True)  # what a crash has left; or somebody else's, or a link to elsewhere
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as file:
@@ -45,13 +47,27 @@ def create_private_directory(path: Path, files: Mapping[str, bytes]) -> None:
     """
     if path.exists():
         raise FileExistsError(errno.EEXIST, "is there already", str(path))
-    beside = path.with_name(f".{path.name}.new")
+    beside = _beside(path)
     shutil.rmtree(beside, ignore_errors=True)  # what a crash has left
     beside.mkdir(mode=0o700, parents=True)
     for name, data in files.items():
         create_durably(beside / name, data)
     beside.rename(path)
     sync_directory(path.parent)
+
+
+def remove_private_directory(path: Path) -> None:
+    """Remove what `create_private_directory` made, all or nothing: what a crash leaves, the next one there removes."""
+    beside = _beside(path)
+    shutil.rmtree(beside, ignore_errors=True)
+    path.rename(beside)
+    sync_directory(path.parent)
+    shutil.rmtree(beside)
+
+
+def _beside(path: Path) -> Path:
+    """Where a new file or directory is made whole before it is given its name."""
+    return path.with_name(f".{path.name}.new")
 
 
 def sync_directory(path: Path) -> None:
@@ -92,3 +108,36 @@ def refuse_shared(path: Path) -> None:
     if mode & 0o077:
         safe = "700" if path.is_dir() else "600"
         raise TrustError(f"{path}: mode {mode:04o} lets others in; run: chmod {safe} {path}")
+
+
+def try_lock(path: Path) -> int | None:
+    """Lock a directory, or a file that is made for it, against other processes; None: one of them has it.
+
+    The lock is held until the descriptor that is returned is closed, or the process ends.
+    """
+    descriptor = _open_lock(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Like `try_lock`, but waits for its turn."""
+    descriptor = _open_lock(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int:
+    how = os.O_RDONLY | os.O_DIRECTORY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    return os.open(path, how | os.O_CLOEXEC, 0o600)

@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "hostile-broker.md"
 def main(pattern: str = "") -> int:
     """Run, judge, write; returns the exit status."""
     sys.path.insert(0, str(ROOT / "tests" / "security"))
-    from adversary.table import page  # type: ignore[import-not-found]
+    from adversary.page import page  # type: ignore[import-not-found]
 
     with tempfile.TemporaryDirectory() as directory:
         try:
@@ -36,7 +36,7 @@ def main(pattern: str = "") -> int:
 
 def _play_rounds(directory: Path, pattern: str) -> None:
     from adversary.arena import Arena, judge  # type: ignore[import-not-found]
-    from adversary.table import in_order
+    from adversary.table import in_order  # type: ignore[import-not-found]
 
     chosen = [case for case in in_order() if re.search(pattern, case.name)]
     if not chosen:

@@ -154,8 +154,8 @@ def _chain(config: Path) -> tuple[bytes, ...]:
 
 def _before(blob: bytes, documents: tuple[bytes, ...]) -> Root | None:
     """The version before that of `blob`, if it is of the same federation and among `documents`."""
-    said, _ = peek_root(blob)
-    known = [peek_root(each)[0] for each in documents]
+    said = peek_root(blob)
+    known = [peek_root(each) for each in documents]
     return next(
         (each for each in known if (each.federation, each.version + 1) == (said.federation, said.version)), None
     )

@@ -104,8 +104,8 @@ def _move_key(directory: Path, root: Root) -> None:
 
 def _open_first(blob: bytes, proposal: Path, file: Path) -> Root:
     """The first document has none before it that would vouch for it: it must be the one that was made here."""
-    ours, _ = peek_root(read_document(proposal))
-    root, _ = peek_root(blob)
+    ours = peek_root(read_document(proposal))
+    root = peek_root(blob)
     if root != ours:
         raise TrustError(f"{file}: is not the root document that was made here; sign a copy of {proposal}")
     try:
@@ -115,7 +115,7 @@ def _open_first(blob: bytes, proposal: Path, file: Path) -> Root:
 
 
 def _open_next(blob: bytes, current: Root, directory: Path, file: Path) -> Root:
-    said, _ = peek_root(blob)
+    said = peek_root(blob)
     if (said.federation, said.version) != (current.federation, current.version + 1):
         problem = f"{file}: is version {said.version} of federation {said.federation.hex()[:8]}"
         wanted = f"version {current.version + 1} of {current.federation.hex()[:8]} comes next here"

@@ -43,13 +43,13 @@ class Card(msgspec.Struct, frozen=True):
 
 def quorums(blob: bytes, before: Root | None) -> tuple[Quorum, ...]:
     """Who must sign a document: keys of its own, and of the version `before` where that is known."""
-    root, _ = peek_root(blob)
+    root = peek_root(blob)
     return tuple(_quorum(blob, each) for each in (before, root) if each is not None)
 
 
 def card(blob: bytes, before: Root | None) -> Card:
     """What a document says, believed or not; `before` is the version before it, where that is known."""
-    root, _ = peek_root(blob)
+    root = peek_root(blob)
     registrar = root.registrar
     return Card(
         version=root.version,

@@ -41,14 +41,14 @@ def fail(check: str, seen: str, do: str) -> Finding:
 
 
 def from_error(check: str, error: FedloomError | OSError) -> Finding:
-    """What an error says; ours name the remedy after their last semicolon."""
+    """What an error says; ours name the remedy after their last semicolon, and some have none."""
     if isinstance(error, OSError):
         seen = f"{error.filename or 'the system'}: {error.strerror or error}"
         return fail(check, seen, "check the path and its owner")
     if isinstance(error, InputError):
         return fail(check, f"{error.where}: {error.field}: {error.problem}".replace(": : ", ": "), error.remedy)
     seen, _, do = str(error).rpartition("; ")
-    return fail(check, seen or do, do if seen else "see docs/operations.md")
+    return fail(check, seen, do) if seen else fail(check, do, "")
 
 
 def guarded(check: str, found: Iterable[Finding]) -> Iterator[Finding]:

@@ -9,13 +9,13 @@ from pathlib import Path
 from fedloom.errors import TrustError
 from fedloom.files import refuse_shared, write_durably
 from fedloom.health.findings import Finding, fail, from_error, ok, warn
+from fedloom.trust.documents import DAY_S
 
 _BUILT_S = 1_760_000_000
 """October 2025: this program is not older."""
 _SKEW_S = 300
 _LEAST_BYTES, _LITTLE_BYTES = 64 * 2**20, 512 * 2**20
 _SLOW_SYNC_S = 1.0
-_DAY_S = 86_400
 
 
 def clock(now_s: float, signed_s: int, *, matters: bool) -> Finding:
@@ -83,7 +83,7 @@ def disk(directory: Path) -> Iterator[Finding]:
 
 def expiry(check: str, what: str, now_s: float, not_before: float, not_after: float, do: str) -> Finding:
     """Of a certificate or a credential; times are seconds since 1970 (UTC)."""
-    days = (not_after - now_s) / _DAY_S
+    days = (not_after - now_s) / DAY_S
     until = time.strftime("%Y-%m-%d", time.gmtime(not_after))
     if now_s < not_before - _SKEW_S:
         return fail(
@@ -91,6 +91,6 @@ def expiry(check: str, what: str, now_s: float, not_before: float, not_after: fl
         )
     if days < 0:
         return fail(check, f"{what} expired on {until}", do)
-    if days < max((not_after - not_before) / _DAY_S / 10, 1):
+    if days < max((not_after - not_before) / DAY_S / 10, 1):
         return warn(check, f"{what} expires on {until}, in {days:.1f} days", do)
     return ok(check, f"{what} is valid until {until}")

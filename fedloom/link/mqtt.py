@@ -2,8 +2,8 @@
 
 Each connection gets a fresh paho client, driven by our own selector on the network thread, so that nothing of the last
 one (queue, packet ids, keepalive, will) leaks into the next. A message that is sent again therefore carries a new
-packet id: at QoS 1 a broker cannot tell, and our receivers expect duplicates. Only this file and its neighbour
-mqtt_client know paho.
+packet id: at QoS 1 a broker cannot tell, and our receivers expect duplicates. Only this file and its neighbours
+mqtt_client and mqtt_probe know paho.
 """
 
 import logging
@@ -33,7 +33,7 @@ from fedloom.link.base import (
     matches,
 )
 from fedloom.link.config import MqttConfig, read_password, tls_context
-from fedloom.link.mqtt_client import LastError, connect_properties, make_client
+from fedloom.link.mqtt_client import UNSUPPORTED_PROTOCOL, V5, LastError, connect_properties, make_client
 from fedloom.link.reconnecting import CLOSE_TIMEOUT_S, End, ReconnectingLink, default_retry_s
 
 __all__ = ["MqttConfig", "MqttLink"]
@@ -45,10 +45,8 @@ MAX_IN_FLIGHT = 64
 MAX_UNSENT_BYTES = 128 * 1024
 """What the kernel takes from us ahead of the wire: all else can still be withdrawn."""
 
-_V5 = MQTTProtocolVersion.MQTTv5
-_UNSUPPORTED_PROTOCOL = 0x84
 _SESSION_TAKEN_OVER = 0x8E
-_HOPELESS = frozenset({_UNSUPPORTED_PROTOCOL, 0x85, 0x86, 0x87, 0x8A, 0x8C})
+_HOPELESS = frozenset({UNSUPPORTED_PROTOCOL, 0x85, 0x86, 0x87, 0x8A, 0x8C})
 """Also client id, user name or password, authorisation, banned, authentication method. Source: MQTT 5, 3.2.2.2."""
 
 log = logging.getLogger(__name__)
@@ -78,7 +76,7 @@ class MqttLink(ReconnectingLink):
             make_tls()  # what cannot be used is an error now
 
         def connect(link: ReconnectingLink, protocol: int, serial: int) -> _Connection:
-            client = make_client(client_id, MQTTProtocolVersion(protocol), will, CONNECT_TIMEOUT_S)
+            client = make_client(client_id, MQTTProtocolVersion(protocol), CONNECT_TIMEOUT_S, will)
             client.username_pw_set(config.username or client_id, password)
             if make_tls is not None:
                 client.tls_set_context(make_tls())  # anew: our certificate may have been renewed
@@ -124,7 +122,7 @@ class _Connection:
             self._selector.close()
 
     def subscribe(self, filters: list[str]) -> None:
-        if self._client.protocol == _V5:
+        if self._client.protocol == V5:
             _, packet_id = self._client.subscribe([(each, SubscribeOptions(qos=1)) for each in filters])
         else:
             _, packet_id = self._client.subscribe([(each, 1) for each in filters])
@@ -141,7 +139,7 @@ class _Connection:
             self._client.ack(token.packet_id, 1)
 
     def _run(self) -> End:
-        config, v5 = self._config, self._client.protocol == _V5
+        config, v5 = self._config, self._client.protocol == V5
         try:
             self._client.connect(
                 config.host,
@@ -230,7 +228,7 @@ class _Connection:
         if self._refusal is not None:
             code = self._refusal.value
             reason = f"the broker refuses us: {self._refusal} (0x{code:02x})"
-            return End(reason, unanswered=code == _UNSUPPORTED_PROTOCOL, hopeless=code in _HOPELESS)
+            return End(reason, unanswered=code == UNSUPPORTED_PROTOCOL, hopeless=code in _HOPELESS)
         alert = "_ALERT_" in self._errors.text  # TLS 1.3: a refused client certificate shows in the first read
         reason = self._errors.text or self._reason or "the broker hung up on CONNECT"
         return End(reason, unanswered=not alert, hopeless=alert)

@@ -1,4 +1,4 @@
-"""A paho client as a connection needs it: persistent session, acknowledgements by hand, last will, our own bounds."""
+"""A paho client as a connection needs it: its session, acknowledgements, last will, our own bounds."""
 
 import logging
 from typing import Any
@@ -12,18 +12,30 @@ from fedloom.link.base import MakeWill
 from fedloom.link.config import MqttConfig
 from fedloom.link.reconnecting import MAX_INBOUND_PACKET_BYTES
 
+V5 = MQTTProtocolVersion.MQTTv5
+UNSUPPORTED_PROTOCOL = 0x84
+"""Reason code of a CONNACK. Source: MQTT 5, 3.2.2.2."""
+
 
 def make_client(
-    client_id: str, protocol: MQTTProtocolVersion, make_will: MakeWill | None, timeout_s: float
+    client_id: str,
+    protocol: MQTTProtocolVersion,
+    timeout_s: float,
+    make_will: MakeWill | None = None,
+    *,
+    keeps_session: bool = True,
 ) -> paho.Client:
-    """One for a single connection, with its last will; `timeout_s` bounds TCP connection and TLS handshake, each."""
+    """One for a single connection, with its last will; `timeout_s` bounds TCP connection and TLS handshake, each.
+
+    Where the broker keeps its session, messages are acknowledged by hand.
+    """
     # For MQTT 5, paho refuses the argument: clean start is said at connect.
-    session: dict[str, Any] = {} if protocol == MQTTProtocolVersion.MQTTv5 else {"clean_session": False}
+    session: dict[str, Any] = {} if protocol == V5 else {"clean_session": not keeps_session}
     client = paho.Client(
         CallbackAPIVersion.VERSION2,
         client_id,
         protocol=protocol,
-        manual_ack=True,
+        manual_ack=keeps_session,
         reconnect_on_failure=False,
         **session,
     )
@@ -32,7 +44,7 @@ def make_client(
     if make_will:
         will = make_will()
         properties = None
-        if protocol == MQTTProtocolVersion.MQTTv5:
+        if protocol == V5:
             properties = _properties(PacketTypes.WILLMESSAGE)
             properties.WillDelayInterval = will.delay_s
         client.will_set(will.topic, will.payload, qos=1, retain=will.retain, properties=properties)

@@ -5,22 +5,23 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from fedloom.errors import LinkError
 from fedloom.link.base import MQTT_MAX_PACKET_BYTES
 from fedloom.link.config import MqttConfig, read_password
+from fedloom.link.mqtt_client import UNSUPPORTED_PROTOCOL, V5, make_client
 
 TIMEOUT_S = 5.0
 """For each answer of the broker."""
 _MAX_HEARD = 256
-_V5 = MQTTProtocolVersion.MQTTv5
-_UNSUPPORTED_PROTOCOL = 0x84
+_REFUSED = "find out why in the broker's log: it lets in who has a certificate, or a password, and was not revoked"
+_UNREACHABLE = "check address, TLS and network, and that the broker runs"
 
 
 class Verdict(StrEnum):
@@ -83,7 +84,7 @@ class Probe:
         has_hung_up = code is None and self._client.socket() is None
         if has_hung_up or (code is not None and code.is_failure):
             return Verdict.DENIED
-        return Verdict.UNKNOWN if code is None or self.permits.protocol != _V5 else Verdict.TAKEN
+        return Verdict.UNKNOWN if code is None or self.permits.protocol != V5 else Verdict.TAKEN
 
     def subscribe(self, topic_filter: str) -> bool:
         """Whether the broker confirms it. Mosquitto confirms any, and looks at rights when it delivers."""
@@ -108,17 +109,14 @@ class Probe:
         return f"{self._config.host}:{self._config.port}"
 
     def _open(self) -> None:
-        if self._connect(_V5) == _UNSUPPORTED_PROTOCOL:
+        if self._connect(V5) == UNSUPPORTED_PROTOCOL:
             self._connect(MQTTProtocolVersion.MQTTv311)
         if self.permits.protocol == 0:
-            raise LinkError(f"{self._where}: {self._code or 'the broker hung up'}")
+            raise LinkError(f"{self._where}: {self._code or 'the broker hung up'}; {_REFUSED}")
 
     def _connect(self, protocol: MQTTProtocolVersion) -> int:
         """Returns the reason code of the CONNACK: 0 is success, -1 that none came."""
-        session: dict[str, Any] = {} if protocol == _V5 else {"clean_session": True}
-        version = CallbackAPIVersion.VERSION2
-        client = paho.Client(version, self._id, protocol=protocol, reconnect_on_failure=False, **session)
-        client.connect_timeout = TIMEOUT_S
+        client = make_client(self._id, protocol, TIMEOUT_S, keeps_session=False)
         client.username_pw_set(self._config.username or self._id, self._password)
         if self._tls is not None:
             client.tls_set_context(self._tls)
@@ -128,10 +126,10 @@ class Probe:
         client.on_subscribe = lambda _c, _u, mid, codes, _p: self._acknowledged.update({mid: codes})
         self._client = client
         try:
-            clean_start = True if protocol == _V5 else paho.MQTT_CLEAN_START_FIRST_ONLY
+            clean_start = True if protocol == V5 else paho.MQTT_CLEAN_START_FIRST_ONLY
             client.connect(self._config.host, self._config.port, clean_start=clean_start)
         except (OSError, ValueError) as error:
-            raise LinkError(f"{self._where}: {error}") from None
+            raise LinkError(f"{self._where}: {error}; {_UNREACHABLE}") from None
         self._code = None
         self._until(lambda: self._code is not None, TIMEOUT_S)
         return -1 if self._code is None else int(self._code.value)

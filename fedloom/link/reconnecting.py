@@ -5,7 +5,6 @@ wake that thread; so whatever the connection is made of needs no locks.
 """
 
 import logging
-import random
 import socket
 import threading
 import time
@@ -14,9 +13,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from fedloom.errors import LinkError
-from fedloom.link.backoff import full_jitter_s
+from fedloom.link.backoff import draw, full_jitter_s
 from fedloom.link.base import Connected, Disconnected, Limits, OnEvent, QueueFullError, Received, Token, check_topic
 from fedloom.link.outgoing import Outgoing, OutgoingQueue
+from fedloom.rarely import is_told
 
 CLOSE_TIMEOUT_S = 2.0
 """What `close` allows for sending what is queued."""
@@ -58,7 +58,7 @@ class Connection(Protocol):
 
 def default_retry_s(attempt: int) -> float:
     """Half a second at first, half a minute at most, with full jitter."""
-    return full_jitter_s(attempt, random.random(), first_s=0.5, cap_s=30.0)  # noqa: S311 - jitter is no secret
+    return full_jitter_s(attempt, draw(), first_s=0.5, cap_s=30.0)
 
 
 class ReconnectingLink:
@@ -151,7 +151,7 @@ class ReconnectingLink:
             self.emit(message)
             return
         self.oversized += 1
-        if self.oversized & (self.oversized - 1) == 0:  # the 1st, 2nd, 4th, 8th …: a flood must not fill the log
+        if is_told(self.oversized):
             text = "link.oversized topic=%r bytes=%d count=%d"
             log.warning(text, message.topic, len(message.payload), self.oversized)
         self.acknowledge(message)

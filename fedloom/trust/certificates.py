@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedloom.errors import Reason, Refused
+from fedloom.trust.documents import DAY_S
 
 _CA_YEARS = 30
-_DAY_S = 86_400
 SKEW_S = 3600
 """How far behind a broker's clock may be and still take a new certificate."""
 _LAST_S = 253_402_300_799
@@ -39,7 +39,7 @@ def new_authority(key: bytes, name: str, now_s: float) -> bytes:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     usage = _usage(key_cert_sign=True, crl_sign=True)
     builder = (
-        _builder(subject, private.public_key(), now_s - SKEW_S, now_s + _CA_YEARS * 366 * _DAY_S)
+        _builder(subject, private.public_key(), now_s - SKEW_S, now_s + _CA_YEARS * 366 * DAY_S)
         .issuer_name(subject)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)

@@ -165,11 +165,15 @@ def load_device_keys(directory: Path) -> DeviceKeys:
     root, credential = load_root(directory), load_credential(directory)
     secrets = load_secrets(directory, root.suite)
     if (credential.signing, credential.seal) != (secrets.signing.public, secrets.seal.public):
-        raise TrustError(f"{directory}: the credential is for other keys; provision this device again")
+        raise TrustError(f"{directory}: the credential is for other keys; {_remedy(directory)}")
     if credential.federation != root.federation:
-        raise TrustError(f"{directory}: root and credential are of two federations; provision this device again")
+        raise TrustError(f"{directory}: root and credential are of two federations; {_remedy(directory)}")
     return DeviceKeys(secrets.signing, secrets.seal, root, credential, secrets.tls)
 
 
 def _damaged(directory: Path, error: Exception) -> TrustError:
-    return TrustError(f"{directory}: damaged ({error}); provision this device again")
+    return TrustError(f"{directory}: damaged ({error}); {_remedy(directory)}")
+
+
+def _remedy(directory: Path) -> str:
+    return f"remove {directory} and join again with a new token: fedloom-edge join TOKEN"

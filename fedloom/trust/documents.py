@@ -16,9 +16,13 @@ import msgspec
 
 from fedloom import msgpack
 from fedloom.errors import Reason, Refused
+from fedloom.names import MAX_NAME
 from fedloom.trust.seal import SealSuite
 from fedloom.trust.signing import SigningKey, VerifyingKey, key_id
 
+DAY_S = 86_400
+RENEWAL_GRACE_S = 30 * DAY_S
+"""How long after its credential's end a device may still come back and have it renewed, unless it was revoked."""
 MAX_DOCUMENT_BYTES = 64 * 1024
 MAX_ROOT_KEYS = 16
 MAX_SIGNATURES = 2 * MAX_ROOT_KEYS
@@ -29,7 +33,7 @@ _CREDENTIAL_DOMAIN = b"fedloom/1/credential"
 Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Ed25519Public = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 SealPublic = Annotated[bytes, msgspec.Meta(min_length=32, max_length=2048)]
-Label = Annotated[str, msgspec.Meta(max_length=64)]
+Label = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 
 
 class AggregatorKey(msgspec.Struct, frozen=True, array_like=True):
@@ -110,14 +114,13 @@ def add_root_signature(blob: bytes, key: SigningKey) -> bytes:
     return msgpack.encode(_Signed(signed.body, (*others, signature)))
 
 
-def peek_root(blob: bytes) -> tuple[Root, tuple[bytes, ...]]:
-    """What a root document says, and the ids of the keys that signed it; none of it is believed.
+def peek_root(blob: bytes) -> Root:
+    """What a root document says; who signed it is not looked at.
 
     Raises:
         Refused: MALFORMED.
     """
-    signed, root = _decode(blob, Root)
-    return root, tuple(name for name, _ in signed.signatures)
+    return _decode(blob, Root)[1]
 
 
 def root_signers(blob: bytes, keys: Iterable[bytes]) -> frozenset[bytes]:

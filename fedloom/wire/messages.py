@@ -8,6 +8,7 @@ import msgspec
 from fedloom.job import Data, Encoding
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
+from fedloom.names import MAX_NAME
 from fedloom.trust.seal import SealSuite
 from fedloom.trust.tokens import Broker
 
@@ -19,6 +20,8 @@ MAX_ENROL_BYTES = 8 * 1024
 MAX_MEMBERSHIP_BYTES = 16 * 1024
 MAX_TEXT = 300
 """Characters of a reason or a name."""
+UNASKED = bytes(32)
+"""What a renewal answers."""
 
 Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
@@ -177,7 +180,7 @@ class Enrol(msgspec.Struct, frozen=True, array_like=True):
     seal: Annotated[bytes, msgspec.Meta(min_length=32, max_length=2048)]
     request: Annotated[bytes, msgspec.Meta(max_length=2048)]
     """PKCS #10 certificate signing request (DER) of the device's P-256 key for TLS (RFC 2986)."""
-    name: Annotated[str, msgspec.Meta(max_length=64)]
+    name: Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
     """What the device would like to be called; the registrar decides."""
     capabilities: Capabilities
 
@@ -186,8 +189,8 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
     """The registrar's word to one device, sealed to it: the answer to `Enrol`, or a renewal."""
 
     answers: Hash
-    """SHA-256 of the `Enrol` envelope that this answers, so that an old answer is not taken for a new one; zeros in a
-    renewal."""
+    """SHA-256 of the `Enrol` envelope that this answers, so that an old answer is not taken for a new one;
+    UNASKED in a renewal."""
     verdict: Admission
     reason: Text
     credential: Annotated[bytes, msgspec.Meta(max_length=8192)]

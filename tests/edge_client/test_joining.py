@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_client import joining
+from edge_client import join_events, joining
 from edge_client.events import Log, Publish, Subscribe, Tick, WriteDocument
 from edge_client.join_directory import JoinDirectory
 from edge_client.join_errors import NotJoinedError
@@ -24,6 +24,7 @@ from fedloom.trust.documents import Credential
 from fedloom.trust.signing import SigningKey
 from fedloom.trust.tokens import Broker, TlsMode
 from fedloom.wire.messages import Capabilities
+from fedloom.wire.topics import Topics
 
 PATIENCE_S = 1000.0
 NOWHERE = Token(0, 0)
@@ -38,7 +39,7 @@ class Device:
 
     def __init__(self, directory: Path, token: Any) -> None:
         self.directory, self.token = directory, token
-        self.topics = joining.Topics(token.federation)
+        self.topics = Topics(token.federation)
         self.now_s = 0.0
         self.kill_after: int | None = None
         self.requests: list[bytes] = []
@@ -59,7 +60,7 @@ class Device:
         if isinstance(found, Credential):
             self.joined = found
             return
-        wish = joining.Wish(self.token, "pump", Capabilities("", "", 1, 1), "data.csv")
+        wish = join_events.Wish(self.token, "pump", Capabilities("", "", 1, 1), "data.csv")
         self.core = joining.Joining(wish, found, self.now_s + PATIENCE_S, os.urandom, lambda: 0.5)
         self.carry_out_all(self.core.begin())
         self.tell(Connected(Limits()))
@@ -89,21 +90,21 @@ class Device:
 
     def carry_out(self, action: Any) -> None:
         match action:
-            case joining.MakeKeys(root, document):
+            case join_events.MakeKeys(root, document):
                 made = self.store.make_keys(root, document, self.token)
                 self.keys.add(made.signing.public)
-                self.tell(joining.Made(made))
-            case joining.Secure():
+                self.tell(join_events.Made(made))
+            case join_events.Secure():
                 self.tell(Connected(Limits()))
-            case joining.WriteConfig(text):
+            case join_events.WriteConfig(text):
                 self.store.write_config(text)
-            case joining.Discard():
+            case join_events.Discard():
                 self.store.discard()
-            case joining.Say(text):
+            case join_events.Say(text):
                 self.said.append(text)
-            case joining.Joined(credential):
+            case join_events.Joined(credential):
                 self.joined = credential
-            case joining.Failed(error):
+            case join_events.Failed(error):
                 self.failed = error
             case WriteDocument(name, data):
                 self.store.write(name, data)
@@ -436,7 +437,7 @@ def test_a_tampered_root_is_not_believed(world: World) -> None:
     document = world.aggregator.roots[0][1]
     for place in range(0, len(document), 7):
         world.device.root(1, document[:place] + bytes([document[place] ^ 1]) + document[place + 1 :])
-    assert not any(isinstance(action, joining.MakeKeys) for action in world.device.actions)
+    assert not any(isinstance(action, join_events.MakeKeys) for action in world.device.actions)
 
 
 def test_a_root_of_another_federation_than_the_tokens_is_refused(registrar: Any, world: World) -> None:
@@ -473,7 +474,7 @@ def test_nothing_but_subscribing_happens_before_the_broker_is_verified(registrar
     world = World(registrar, tmp_path / "device", token)
     world.step("start", 0)
     world.step("root", 0)
-    secured = next(n for n, action in enumerate(world.device.actions) if isinstance(action, joining.Secure))
+    secured = next(n for n, action in enumerate(world.device.actions) if isinstance(action, join_events.Secure))
     assert {type(action).__name__ for action in world.device.actions[:secured]} == {"Subscribe", "MakeKeys"}
     assert Subscribe(world.device.topics.enrol_down(token.id)) not in world.device.actions[:secured]
     assert any(isinstance(action, Publish) for action in world.device.actions[secured:])

@@ -1,9 +1,10 @@
 """The session's decisions, one by one."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
+from session_parts import ANSWER, only
 
 from edge_client.events import (
     Abandon,
@@ -32,15 +33,9 @@ from fedloom import msgpack
 from fedloom.errors import Reason
 from fedloom.wire.chunks import Assembler
 from fedloom.wire.envelope import parse
-from fedloom.wire.messages import Phase, Presence, Update, Verdict
+from fedloom.wire.messages import Phase, Presence, Verdict
 
-Kind = TypeVar("Kind")
 MAX = 2**20
-ANSWER = Answer(Update(10, 2, 1.5, b"\0" * 24, b"", ""), 1, b"residual")
-
-
-def only(actions: list[Action], kind: type[Kind]) -> list[Kind]:
-    return [action for action in actions if isinstance(action, kind)]
 
 
 def sent_updates(aggregator: Any, actions: list[Action]) -> list[bytes]:

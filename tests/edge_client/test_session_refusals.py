@@ -1,13 +1,12 @@
 """What the session does not believe."""
 
 import logging
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
+from session_parts import ANSWER, only
 
 from edge_client.events import (
-    Action,
-    Answer,
     Came,
     DropOutbox,
     Log,
@@ -15,15 +14,9 @@ from edge_client.events import (
     Trained,
 )
 from fedloom.errors import Reason
-from fedloom.wire.messages import Phase, Update
+from fedloom.wire.messages import Phase
 
-Kind = TypeVar("Kind")
 MAX = 2**20
-ANSWER = Answer(Update(10, 2, 1.5, b"\0" * 24, b"", ""), 1, b"residual")
-
-
-def only(actions: list[Action], kind: type[Kind]) -> list[Kind]:
-    return [action for action in actions if isinstance(action, kind)]
 
 
 @pytest.mark.parametrize("back", [1, 2])

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from session_parts import ANSWER
 
-from edge_client.events import Action, Answer, Came, Heard, Log, Publish, Silent, Tick, Trained
+from edge_client.events import Action, Came, Heard, Log, Publish, Silent, Tick, Trained
 from edge_client.outbox import StateDirectory
 from edge_client.silence import GRACE_S
-from fedloom.wire.messages import Phase, Update
+from fedloom.wire.messages import Phase
 
 DEADLINE_S = 100.0
 PERIOD_S = DEADLINE_S + GRACE_S
-ANSWER = Answer(Update(10, 2, 1.5, b"\0" * 24, b"", ""), 1, b"residual")
 
 
 def notices(actions: list[Action]) -> list[Log]:

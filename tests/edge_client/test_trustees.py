@@ -4,13 +4,13 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
+from session_parts import ANSWER, only
 
 from edge_client.events import (
     Action,
-    Answer,
     Came,
     Connected,
     PersistState,
@@ -32,15 +32,9 @@ from fedloom.trust.device_keys import load_device_keys
 from fedloom.trust.documents import AggregatorKey, sign_root
 from fedloom.trust.signing import SigningKey
 from fedloom.wire.envelope import parse
-from fedloom.wire.messages import Admission, Phase, Presence, Update
+from fedloom.wire.messages import Admission, Phase, Presence
 
-Kind = TypeVar("Kind")
 MAX = 2**20
-ANSWER = Answer(Update(10, 2, 1.5, b"\0" * 24, b"", ""), 1, b"residual")
-
-
-def only(actions: list[Action], kind: type[Kind]) -> list[Kind]:
-    return [action for action in actions if isinstance(action, kind)]
 
 
 def give_root(bench: Any, version: int, document: bytes) -> list[Action]:
@@ -310,7 +304,7 @@ def test_forged_roots_are_not_followed(aggregator: Any, bench: Any) -> None:
     aggregator.root_key = real_key
     for document in (
         by_a_stranger,
-        sign_root(body, aggregator.enrolment.registrar),
+        sign_root(body, aggregator.registrar),
         aggregator.rotate(federation=b"X" * 16, version=2),
         aggregator.rotate(version=3),  # under the topic of version 2
         aggregator.roots[0][1],
@@ -422,7 +416,7 @@ def test_an_old_copy_of_the_state_takes_the_newer_root_file(aggregator: Any, dis
 
 
 def test_another_registrar_and_authority_do_not_lock_the_device_out(aggregator: Any, disk: Disk) -> None:
-    aggregator.enrolment.registrar = SigningKey.generate()
+    aggregator.registrar = SigningKey.generate()
     aggregator.ca_key, before = new_key(), aggregator.ca
     aggregator.ca = new_authority(aggregator.ca_key, "new", 1.9e9)
     aggregator.rotate()

@@ -4,8 +4,9 @@ import signal
 
 import pytest
 
-from aggregator import keys, root_changes
+from aggregator import keys
 from aggregator.notices import Done, RoundClosed, RoundOpened
+from aggregator.roots import changes as root_changes
 from fedloom.learning.model_file import load
 from fedloom.trust.documents import peek_root
 from simulation.processes import LocalFleet
@@ -62,4 +63,4 @@ def test_rounds_in_flight_finish_and_the_model_is_the_same_bit_for_bit(tmp_path,
     root = keys.load(tmp_path / "rotated" / "aggregator").root
     assert root.version == 1 + len(ROTATED_IN)
     held = [each.read_bytes() for each in (tmp_path / "rotated").glob("device-*/keys/root")]
-    assert [peek_root(each)[0] for each in held] == [root] * len(sources)
+    assert [peek_root(each) for each in held] == [root] * len(sources)

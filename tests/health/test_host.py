@@ -85,7 +85,7 @@ def test_errors_become_findings_with_their_remedy() -> None:
             "check it",
         ),
         (StoreError("state: is damaged; delete it"), "state: is damaged", "delete it"),
-        (LinkError("hub: refused"), "hub: refused", "see docs/operations.md"),
+        (LinkError("hub: refused"), "hub: refused", ""),
         (PermissionError(13, "Permission denied", "/x"), "/x: Permission denied", "check the path and its owner"),
     ):
         first, last = guarded("second", checks(error))

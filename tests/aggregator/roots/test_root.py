@@ -11,7 +11,7 @@ from aggregator.roots import changes as root_changes
 from aggregator.roots import install as root_install
 from fedloom.command import main
 from fedloom.errors import TrustError
-from fedloom.trust.documents import add_root_signature, peek_root, sign_root
+from fedloom.trust.documents import add_root_signature, peek_root, root_signers, sign_root
 from fedloom.trust.signing import SigningKey
 
 
@@ -195,7 +195,8 @@ def test_signing_needs_no_federation(fedloom, federation, tmp_path):
     (tmp_path / "state").rename(tmp_path / "elsewhere")
     (tmp_path / "aggregator.toml").unlink()
     fedloom("root", "sign", "next.root", "--key", "root.key", "--yes")
-    assert peek_root((tmp_path / "next.root").read_bytes())[1] == (SigningKey(key).id,)
+    public = SigningKey(key).public
+    assert root_signers((tmp_path / "next.root").read_bytes(), [public]) == {public}
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604])
@@ -315,7 +316,7 @@ def test_the_first_document_must_be_the_one_that_was_made_here(fedloom, make_key
     """Nothing comes before it that would have to sign it, so somebody could bring one of their own."""
     fedloom("aggregator", "init", "--suite", "x25519", "--root-key", *make_keys("a"))
     thief = SigningKey.generate()
-    made, _ = peek_root((state / "keys" / keys.PROPOSAL).read_bytes())
+    made = peek_root((state / "keys" / keys.PROPOSAL).read_bytes())
     forged = sign_root(msgspec.structs.replace(made, root_keys=(thief.public,)), thief)
     (tmp_path / "forged.root").write_bytes(forged)
     assert "is not the root document that was made here" in failure(fedloom, "root", "install", "forged.root")
