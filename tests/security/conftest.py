@@ -2,16 +2,12 @@
 
 import contextlib
 import socket
-import sys
 import threading
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 
 from simulation.processes import LocalFleet
-
-sys.path.insert(0, str(Path(__file__).parent))  # `adversary`, for the tests beside it
 
 
 class Tap:

@@ -1,6 +1,11 @@
 """A whole job under a hostile broker, and that the auditor of the invariants sees a breach where there is one."""
 
+import math
 import re
+import sqlite3
+import struct
+from contextlib import closing
+from hashlib import sha256
 
 import pytest
 from adversary.altering import Anything
@@ -55,7 +60,36 @@ def check_that_breaches_are_seen(fleet):
         genuine, other = model.read_bytes(), model.with_name("v0000.fedloom").read_bytes()
         model.write_bytes(other)
         expect_breach(fleet, "I1")
+        model.write_bytes(without_number(genuine))
+        expect_breach(fleet, "I9: .*finite")
         model.write_bytes(genuine)
+    check_that_changed_books_are_seen(fleet)
+
+
+def check_that_changed_books_are_seen(fleet):
+    """I3: what an auditor has seen committed, it misses."""
+    database = fleet.state / "aggregator.db"
+    genuine = database.read_bytes()
+    for change in (
+        "delete from updates; delete from rounds where manifest_version = 1",
+        "update rounds set manifest_hash = zeroblob(32) where manifest_version = 1",
+        "update rounds set status = 'aborted' where manifest_version = 1",
+        "update models set hash = zeroblob(32) where version = 1",
+        "delete from models where version = 1",
+    ):
+        auditor = Auditor(fleet)
+        auditor.check([])
+        with closing(sqlite3.connect(database)) as connection:
+            connection.executescript(f"pragma foreign_keys = off; {change}; pragma wal_checkpoint(truncate)")
+        with pytest.raises(AssertionError, match=r"^I3"):
+            auditor.check([])
+        database.write_bytes(genuine)
+
+
+def without_number(model):
+    """The file of a model whose last figure is none."""
+    head = model[:-36] + struct.pack("<f", math.nan)
+    return head + sha256(head).digest()
 
 
 def expect_breach(fleet, name):

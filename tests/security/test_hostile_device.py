@@ -26,6 +26,8 @@ ENCODINGS = ("float32", "float16", "int8")
 FLOOD = 4000
 BUCKET_S = 5.0
 """After so long a pause the throttle looks at a whole burst again."""
+SLOWEST = 20
+"""Times an honest update's cost that an attack may take."""
 METRICS = np.array([2.0, 1.0, 4.0, 2.0, 3.0, 5.0], "<f8")
 
 
@@ -239,45 +241,57 @@ def test_metrics_out_of_range_of_a_device_that_was_asked(make_rig, metrics):
 
 
 def test_thousands_of_attacks_take_constant_memory_and_bounded_time(make_rig):
-    """What the last thousand left behind is nothing, and none took longer than a blink."""
+    """What the last thousand left behind is nothing, and none took much longer than what an honest device sends."""
+    honest_s = time_of_an_honest_update(make_rig())
     rig = make_rig()
     evil = rig.devices[-1]
     prepared = [message for attack in [*ATTACKS, LARGE["float32"]] for message in attack.make(evil)]
-    slowest_s, worst = 0.0, b""
+    times_s = [[] for _ in prepared]
+    # Whole cycles: else what is held of a transfer at the end is not what was held at the beginning.
+    thousands = -(-FLOOD // len(prepared)) * len(prepared)
 
-    def flood(count):
-        nonlocal slowest_s, worst
+    def flood(count, note=lambda kind, seconds: None):
         for number in range(count):
-            message = prepared[number % len(prepared)]
-            began = time.perf_counter()
-            rig.send(evil, message)
-            if (took_s := time.perf_counter() - began) > slowest_s:
-                slowest_s, worst = took_s, message
+            began = time.thread_time()
+            rig.send(evil, prepared[number % len(prepared)])
+            note(number % len(prepared), time.thread_time() - began)
             rig.now_s += BUCKET_S
             for heap in (rig.sent, rig.acknowledged, rig.notices, evil.receipt_order, evil.receipts):
                 heap.clear()
 
+    flood(thousands, lambda kind, seconds: times_s[kind].append(seconds))
+    fastest_s = [min(each) for each in times_s]
+    assert max(fastest_s) < SLOWEST * honest_s, prepared[int(np.argmax(fastest_s))][:20]
+    assert sum(map(sum, times_s)) / thousands < SLOWEST * honest_s
     tracemalloc.start()
     flood(2 * len(prepared))
-    slowest_s = 0.0
     gc.collect()
     before, _ = tracemalloc.get_traced_memory()
     tracemalloc.reset_peak()
-    began = time.perf_counter()
-    flood(FLOOD)
-    seconds = time.perf_counter() - began
+    flood(thousands)
     _, peak = tracemalloc.get_traced_memory()
     gc.collect()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
+    print(after - before)
     assert after - before < 64 * 1024  # a digest kept of each message would be four times that
     assert peak - before < 4 * max(len(message) for message in prepared) + 256 * 1024
-    assert slowest_s < 1.0, worst[:20]
-    assert seconds / FLOOD < 0.01
     assert sum(intake_of(rig).refusals.values()) > FLOOD / 4
     rig.now_s += BUCKET_S
     answer_honestly(rig)
     check_exact_fusion(rig)
+
+
+def time_of_an_honest_update(rig):
+    """Processor time, in seconds, in which nothing else is counted that this machine does; of some, the shortest."""
+    times_s = []
+    for device in rig.devices[:HONEST]:
+        update = device.update()
+        began = time.thread_time()
+        rig.send(device, update)
+        times_s.append(time.thread_time() - began)
+    assert not intake_of(rig).refusals
+    return min(times_s)
 
 
 def test_frames_of_transfers_that_never_end_take_bounded_memory(make_rig):

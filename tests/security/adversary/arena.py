@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adversary.cases import Case, Outcome
-from adversary.fleet import DEVICES, PATIENCE_S, Heard, HostileFleet, Listener, refusals, write_job
+from adversary.fleet import DEVICES, PATIENCE_S, Heard, HostileFleet, Listener, name_of, refusals, write_job
 from adversary.invariants import Auditor
 from adversary.proxy import Script
 from aggregator.notices import RoundClosed, RoundOpened, UpdateSeen
-from aggregator.throttle import REFILL_S
 from fedloom.wire.messages import Phase, Verdict
 from simulation.processes import BrokerKind, FleetError
 
@@ -30,6 +29,8 @@ class Seen(NamedTuple):
     refusals: Counter[str]
     acted: int
     """Messages that the script touched."""
+    accepted: list[frozenset[str]]
+    """Whose updates were accepted, of each round that cannot have begun before the script."""
 
 
 class Arena:
@@ -40,8 +41,8 @@ class Arena:
         self._fleet = HostileFleet(directory, broker)
         self.is_sound = True
         """False from the first script that was not survived."""
-        self._rested_at_s = 0.0
-        """Until then the aggregator throttles devices for what a script has done in their name."""
+        self._is_flooded = False
+        """The aggregator may throttle devices for what a script has done in their name."""
 
     def __enter__(self) -> "Arena":
         fleet = self._fleet
@@ -71,6 +72,10 @@ class Arena:
         broker = self._fleet.broker
         return broker is not None and broker.kind == "mosquitto"
 
+    def suits(self, case: Case) -> bool:
+        """Whether a script can be played here: those before were survived, and left nothing that this one minds."""
+        return self.is_sound and not (self._is_flooded and case.outcome is Outcome.UNDISTURBED)
+
     def play(self, case: Case) -> Seen:
         """Let a script be on, and let go; then check the invariants.
 
@@ -78,16 +83,15 @@ class Arena:
             AssertionError: an invariant is broken, or the job does not go on.
         """
         self.is_sound = False
-        if case.outcome is Outcome.UNDISTURBED:
-            time.sleep(max(0.0, self._rested_at_s - time.monotonic()))
         proxy, listener = self._fleet.proxy, self._listener
-        start, refused = len(listener.heard), refusals(self._fleet.witness)
+        refused = refusals(self._fleet.witness)
         proxy.follow(case.make())
+        start = len(listener.heard)
         if case.is_noticed:
             self._await_notice()
         else:
             listener.wait_for(
-                lambda heard: len(_closed(heard)) >= case.rounds and proxy.acted >= case.touches,
+                lambda heard: _is_enough(case, _closed(heard)) and proxy.acted >= case.touches,
                 start,
                 f"{case.name}: {case.rounds} rounds and {case.touches} messages",
             )
@@ -95,15 +99,14 @@ class Arena:
         proxy.follow(Script())
         if case.reconnects:
             proxy.hang_up(*case.reconnects)
-        if case.floods:
-            self._rested_at_s = time.monotonic() + REFILL_S
+        self._is_flooded = self._is_flooded or case.floods
         end = self._await_calm(under, f"{case.name} has let go")
         self._auditor.check(listener.heard[max(0, self._checked - 1) : end])
         self._checked = end
         assert not proxy.errors, proxy.errors
         seen = refusals(self._fleet.witness) - refused + _verdicts(listener.heard[start:end])
         self.is_sound = True
-        return Seen(_closed(listener.heard[start:under]), seen, acted)
+        return Seen(_closed(listener.heard[start:under]), seen, acted, _accepted(listener.heard[start:under]))
 
     def _await_calm(self, start: int, what: str) -> int:
         """Until all devices take part again, round after round; returns how many notices there are by then."""
@@ -120,10 +123,17 @@ class Arena:
 
 def wait_until(is_so: Callable[[], bool]) -> None:
     """Poll, with a deadline."""
-    give_up_s = time.monotonic() + PATIENCE_S
+    assert became(is_so, PATIENCE_S), f"not within {PATIENCE_S} s"
+
+
+def became(is_so: Callable[[], bool], within_s: float) -> bool:
+    """Poll; whether it came true in time."""
+    give_up_s = time.monotonic() + within_s
     while not is_so():
-        assert time.monotonic() < give_up_s, f"not within {PATIENCE_S} s"
-        time.sleep(0.05)
+        if time.monotonic() >= give_up_s:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def judge(case: Case, seen: Seen) -> None:
@@ -141,6 +151,10 @@ def judge(case: Case, seen: Seen) -> None:
             assert any(each.outcome == "done" for each in seen.closed), said
         case Outcome.HELD_UP:
             assert seen.closed[-1].outcome == "aborted", said
+    if case.absent:
+        names = {name_of(device) for device in case.absent}
+        assert seen.accepted, "no whole round was seen"
+        assert not any(names & each for each in seen.accepted), f"{sorted(names)} took part: {seen.accepted}"
     missing = set(case.refusals) - seen.refusals.keys()
     assert not missing, f"not seen: {sorted(missing)}; seen: {dict(seen.refusals)}"
 
@@ -150,11 +164,27 @@ def is_full(closed: RoundClosed) -> bool:
     return closed.accepted == len(DEVICES)
 
 
+def _is_enough(case: Case, closed: Sequence[RoundClosed]) -> bool:
+    """Whether so many rounds are over; where they carry on, one of them may be done only when it is tried again."""
+    is_done = case.outcome is not Outcome.CARRIES_ON or any(each.outcome == "done" for each in closed)
+    return len(closed) >= case.rounds and is_done
+
+
 def _closed(heard: Sequence[Heard]) -> list[RoundClosed]:
     """Rounds of which we have heard both opening and end."""
     opened = {(h.notice.round, h.notice.attempt) for h in heard if isinstance(h.notice, RoundOpened)}
     notices = [each.notice for each in heard if isinstance(each.notice, RoundClosed)]
     return [each for each in notices if (each.round, each.attempt) in opened]
+
+
+def _accepted(heard: Sequence[Heard]) -> list[frozenset[str]]:
+    """Of the first round, devices may have heard before."""
+    said = [each.notice for each in heard]
+    updates = [each for each in said if isinstance(each, UpdateSeen) and each.verdict is Verdict.ACCEPTED]
+    return [
+        frozenset(each.device for each in updates if (each.round, each.attempt) == (closed.round, closed.attempt))
+        for closed in _closed(heard)[1:]
+    ]
 
 
 def _is_calm(heard: Sequence[Heard]) -> bool:

@@ -34,6 +34,8 @@ class Case(NamedTuple):
     """Messages that it must have touched before it lets go."""
     reconnects: tuple[str, ...] = ()
     """Devices for which the broker is an honest one again only when they have connected anew."""
+    absent: tuple[str, ...] = ()
+    """Devices of which no update may be accepted while it lasts."""
     floods: bool = False
     """Devices are throttled for it by the aggregator, for a while."""
     needs_v5: bool = False

@@ -94,15 +94,15 @@ class HostileFleet(LocalFleet):
         return self.directory / "aggregator"
 
     def log(self, device: str) -> Path:
-        return self.directory / f"device-{DEVICES.index(device) + 1:02}.log"
+        return self.directory / f"{name_of(device)}.log"
 
     def state_of(self, device: str) -> Path:
-        return self.directory / f"device-{DEVICES.index(device) + 1:02}" / "state"
+        return self.directory / name_of(device) / "state"
 
     def _start(self) -> None:
         self._rig.enter_context(_environment(_ENVIRONMENT))
         super()._start()
-        self._rig.enter_context(_logged(self.log(WITNESS)))
+        self._rig.enter_context(logged(self.log(WITNESS)))
         self._start_witness()
 
     def _start_aggregator(self, state: Path) -> Child:
@@ -197,6 +197,11 @@ class Listener:
             self._news.notify_all()
 
 
+def name_of(device: str) -> str:
+    """What a device is called."""
+    return f"device-{DEVICES.index(device) + 1:02}"
+
+
 def refusals(daemon: Daemon) -> Counter[str]:
     """What a device has refused, by reason."""
     return Counter({f"device: {reason}": count for reason, count in dict(daemon._session.refusals).items()})
@@ -230,7 +235,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _logged(path: Path) -> Iterator[None]:
+def logged(path: Path) -> Iterator[None]:
     """What fedloom logs in this process, all of it, goes to a file as well."""
     handler, logger = logging.FileHandler(path), logging.getLogger("fedloom")
     level, propagate = logger.level, logger.propagate

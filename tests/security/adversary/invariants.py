@@ -26,6 +26,7 @@ from aggregator.fusion import fuse
 from aggregator.notices import RoundClosed, RoundOpened
 from aggregator.records import RoundRecord, SpoolEntry
 from edge_client.outbox import StateDirectory
+from fedloom.errors import DataError
 from fedloom.job import Job, load_job
 from fedloom.learning.model import Model
 from fedloom.learning.model_file import load
@@ -166,12 +167,11 @@ class Auditor:
         entries = [SpoolEntry(row.device, row.samples, row.offset or 0, row.length or 0) for row in rows]
         assert len(list(spool.read(segment, entries))) == len(rows) > 0, f"I1: round {done.version} has no updates"
         directory = self._fleet.state / "models" / job.name
-        before, after = (load(directory / f"v{done.model_version + more:04d}.fedloom") for more in (0, 1))
+        before, after = (_finite(directory / f"v{done.model_version + more:04d}.fedloom") for more in (0, 1))
         order = Fuse(_record(done), before.weights, _strategy_state(books, done))
         fused = fuse(order, job, create(job.strategy, ""), segment, entries)
         assert fused.weights is not None
         assert fused.weights.tobytes() == after.weights.tobytes(), f"I1: round {done.version} is another fusion"
-        assert np.isfinite(after.weights).all(), f"I9: round {done.version} gave a model that is not finite"
         return after
 
     def _new_lines(self, device: str) -> str:
@@ -248,6 +248,16 @@ def pieces(secret: bytes) -> list[bytes]:
     """Stretches of a secret, each long and varied enough not to occur by chance."""
     cut = [secret[at : at + PIECE_BYTES] for at in range(0, len(secret) - PIECE_BYTES + 1, PIECE_BYTES)]
     return [each for each in cut if len(set(each)) >= 6]
+
+
+def _finite(path: Path) -> Model:
+    """I9: nothing else can be read back as a model."""
+    try:
+        model = load(path)
+    except DataError as error:
+        raise AssertionError(f"I9: {error}") from error
+    assert np.isfinite(model.weights).all(), f"I9: {path} is not finite"
+    return model
 
 
 def _record(done: Round) -> RoundRecord:

@@ -11,6 +11,8 @@ _KINDS: dict[int, str] = {
     envelope.Type.UPDATE: "update",
     envelope.Type.RECEIPT: "receipt",
     envelope.Type.PRESENCE: "presence",
+    envelope.Type.ENROL: "enrol",
+    envelope.Type.MEMBERSHIP: "membership",
 }
 
 
@@ -18,7 +20,7 @@ class Message(NamedTuple):
     """What a PUBLISH packet carries, and on whose connection."""
 
     client: str
-    """The client id: the device's, or the aggregator's, in hex."""
+    """The client id: the device's, the aggregator's, or the token's of a device that joins, in hex."""
     to_client: bool
     """False: on its way to the broker."""
     topic: str
@@ -27,11 +29,13 @@ class Message(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What it claims to be: manifest, task, update, receipt, presence, frame, chunk, or nothing."""
+        """What it claims to be: a type of envelope, frame, chunk, root, or nothing."""
         if chunks.is_frame(self.payload):
             return "frame"
         if "/all/model/" in self.topic:
             return "chunk"
+        if "/all/root/" in self.topic:
+            return "root"
         return _KINDS.get(self.payload[_TYPE_AT], "") if self.is_envelope else ""
 
     @property
@@ -41,8 +45,16 @@ class Message(NamedTuple):
     @property
     def device(self) -> str:
         """The device in the topic, or nothing."""
+        return self._id_below("d")
+
+    @property
+    def token(self) -> str:
+        """The join token in the topic, or nothing."""
+        return self._id_below("enrol")
+
+    def _id_below(self, level: str) -> str:
         parts = self.topic.split("/")
-        return parts[3] if len(parts) == 5 and parts[2] == "d" else ""
+        return parts[3] if len(parts) == 5 and parts[2] == level else ""
 
 
 class Send(NamedTuple):

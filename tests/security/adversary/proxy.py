@@ -69,6 +69,8 @@ class Proxy:
         """What each device last said of itself, by device."""
         self.published: dict[str, set[bytes]] = defaultdict(set)
         """The first 16 bytes of the SHA-256 of each envelope that a client handed in itself, by client."""
+        self.memberships: list[Message] = []
+        """What the registrar has handed in, for devices that join and for those that it renews."""
         self.wills: dict[str, Message] = {}
         """The last will of each client's newest connection."""
         self.max_packet_bytes: dict[str, int] = {}
@@ -150,6 +152,11 @@ class Proxy:
     def aggregator(self) -> str:
         """Its client id; nothing while it is away."""
         return next((each for each in self._connections if each not in self.devices), "")
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """The ids of all clients that are connected."""
+        return tuple(self._connections)
 
     def neighbour(self, device: str) -> str:
         """Another device."""
@@ -241,6 +248,8 @@ class Proxy:
             self.published[message.client].add(_short_digest(message))
             if message.kind == "presence":
                 self.presence[message.client] = message
+            if message.kind == "membership":
+                self.memberships.append(message)
             sends = self._script.taken(message, self)
         if sends is None:
             return True

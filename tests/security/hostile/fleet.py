@@ -4,7 +4,7 @@ import queue
 import time
 from pathlib import Path
 
-from aggregator.provision import new_device
+from aggregator.enrolment.provision import new_device
 from fedloom.link.base import Connected, Received
 from fedloom.link.config import MqttConfig
 from fedloom.link.mqtt import MqttLink

@@ -37,4 +37,4 @@ def open_rig(directory, hostile=1, suite="x25519", **settings):
 
 def intake_of(rig):
     """What takes the updates of the rig's current round."""
-    return rig.parts.coordinator._intake
+    return rig.parts.core.coordinator._intake
