@@ -3,13 +3,9 @@
 from aggregator.events import Action, Publish
 from aggregator.fleet import Fleet
 from aggregator.opening import Broadcast
+from aggregator.own_manifest import own_manifest
 from aggregator.records import Invitation, RoundRecord
 from aggregator.writer import Writer
-from fedloom import msgpack
-from fedloom.wire import envelope
-from fedloom.wire.messages import Manifest, ModelRef
-
-_MAX_OWN_BYTES = 2**24
 
 
 class Announcer:
@@ -28,7 +24,7 @@ class Announcer:
         self._writer = writer
         self._opened: RoundRecord | None = None
         self._broadcast: Broadcast | None = None
-        refs = [model_of(blob) for blob in manifests]
+        refs = [own_manifest(blob).model for blob in manifests]
         self._current = refs[0] if refs else None
         self._stale = refs[1] if len(refs) > 1 else None
 
@@ -69,13 +65,3 @@ class Announcer:
         if not self.is_link_up or self._opened is None or device is None or device.revoked:
             return []
         return [Publish(self._fleet.topics.down(device.id), self._writer.task(device, self._opened, invitation))]
-
-
-def model_of(manifest: bytes) -> ModelRef | None:
-    """The model in a manifest of our own, which needs no verification."""
-    return msgpack.decode(envelope.parse(manifest, _MAX_OWN_BYTES).clear(), Manifest).model
-
-
-def signer_of(manifest: bytes) -> bytes:
-    """The id of the key that signed a manifest of our own."""
-    return envelope.parse(manifest, _MAX_OWN_BYTES).header.sender_key

@@ -16,10 +16,10 @@ from aggregator.initial import initial_model
 from aggregator.notices import AnyNotice
 from aggregator.opening import check_manifest
 from aggregator.report import to_operator
-from aggregator.roots.changes import check_quorum
-from aggregator.roots.cli import public_keys
+from aggregator.roots.changes import check_quorum, public_keys
 from aggregator.service import Service
-from aggregator.startup import assemble, exclusive
+from aggregator.startup import assemble
+from aggregator.state_lock import exclusive
 from aggregator.store import open_store
 from fedloom.errors import DataError
 from fedloom.job import load_job
@@ -155,6 +155,7 @@ async def _serve(loaded: Loaded, tell: Callable[[AnyNotice], None], exit_when_do
         service = Service(
             parts.core,
             parts.archive,
+            parts.gate,
             parts.fleet.topics,
             lambda on_event: MqttLink(broker, parts.client_id, on_event),
             tell,

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from aggregator.enrolment.issuing import CREDENTIAL_DAYS
 from fedloom import config
 from fedloom.errors import ConfigError
 from fedloom.link.config import MqttConfig, resolve
 from fedloom.trust.tokens import Broker, TlsMode
 
+CREDENTIAL_DAYS = 30
 ENVIRONMENT_PREFIX = "FEDLOOM_AGGREGATOR"
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 

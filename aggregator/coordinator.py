@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from aggregator import round_notices
 from aggregator.admission import Gate
-from aggregator.announcer import Announcer, signer_of
+from aggregator.announcer import Announcer
 from aggregator.attendance import Attendance
 from aggregator.events import (
     Acknowledge,
@@ -40,18 +41,18 @@ from aggregator.events import (
 )
 from aggregator.fleet import Fleet
 from aggregator.intake import Intake, by_digest
-from aggregator.notices import Done, Ready, RoundClosed, RoundOpened, Stalled, Started
+from aggregator.notices import Ready, RoundClosed, Stalled, Started
+from aggregator.own_manifest import signer_of
 from aggregator.patience import Patience
 from aggregator.progress import Opened, Progress, Setup
 from aggregator.records import Answer, Invitation, Outcome, RoundRecord, Snapshot
-from aggregator.rival import RivalWatch
 from aggregator.round import RoundState
 from aggregator.throttle import Throttle
 from aggregator.writer import Writer
 from fedloom.errors import Reason, Refused
 from fedloom.link.base import Received
 from fedloom.wire.chunks import Assembler
-from fedloom.wire.messages import Phase, Verdict
+from fedloom.wire.messages import Phase
 
 MAX_LINGER_S = 30.0
 """How long, at most, devices that stay connected after the job keep `Finish` waiting."""
@@ -97,9 +98,10 @@ class Coordinator:
         self._dropped = 0
         """Messages since the last round was closed that were too many, or presence that was not believed."""
 
-    def rival_watch(self) -> RivalWatch:
-        """Who may be another aggregator with our identity; for the shell to ask before `LinkUp`."""
-        return RivalWatch(self._setup.root, lambda: self._progress.newest_manifest)
+    @property
+    def newest_manifest(self) -> tuple[int, bytes]:
+        """Version and hash of the newest manifest that this state knows."""
+        return self._progress.newest_manifest
 
     def handle(self, event: JobEvent, now: Now) -> list[Action]:
         """Take an event; the actions are to be carried out in their order."""
@@ -141,7 +143,7 @@ class Coordinator:
         self._announcer.resume(newest, self._progress.broadcast)
         self._collect(newest, self._snapshot.answers, self._snapshot.earlier, now)
         if newest.phase is Phase.DONE:
-            return [*actions, Tell(self._done_notice(newest))]
+            return [*actions, Tell(round_notices.done(self._setup, self._progress, newest))]
         return [*actions, *self._close_if_due(now)]
 
     def _tick(self, now: Now) -> list[Action]:
@@ -220,7 +222,7 @@ class Coordinator:
         record = self._intake.opened
         closed, model = self._progress.conclude(record, outcome, reason, result)
         self._patience.failed(self._progress.aborted_in_row, reason, now.monotonic_s)
-        notice = self._closed_notice(self._intake, outcome, reason, result)
+        notice = round_notices.closed(self._intake, outcome, reason, result, self._dropped)
         self._dropped = 0
         opened = self._open_next(now) if self._can_open(now) else None
         return self._commit(
@@ -271,9 +273,8 @@ class Coordinator:
         actions += self._announcer.announce(opened, self._progress.broadcast)
         actions += self._tasks()
         if opened.phase is Phase.DONE:
-            return [*actions, Tell(self._done_notice(opened)), *self._linger(now)]
-        invited = len(opened.invitations)
-        actions.append(Tell(RoundOpened(opened.round, opened.attempt, opened.phase, invited, opened.target)))
+            return [*actions, Tell(round_notices.done(self._setup, self._progress, opened)), *self._linger(now)]
+        actions.append(Tell(round_notices.opened(opened)))
         return [*actions, WakeAt(now.monotonic_s + self._setup.job.rounds.deadline_s)]
 
     def _wait(self, now: Now) -> list[Action]:
@@ -283,9 +284,7 @@ class Coordinator:
             return opening
         if now.monotonic_s < self._patience.until_s:
             return [Tell(Stalled(self._patience.reason)), WakeAt(self._patience.until_s)]
-        needed = self._needed(now)
-        ready = len(self._fleet.ready)
-        return [Tell(Stalled(f"{ready} of {needed} devices are ready" if ready else "no device is ready"))]
+        return [Tell(Stalled(round_notices.too_few(len(self._fleet.ready), self._needed(now))))]
 
     def _collect(self, opened: RoundRecord, answers: tuple[Answer, ...], earlier: tuple[Answer, ...], now: Now) -> None:
         """Take updates for a round that is durable, `answers` being there already."""
@@ -320,29 +319,3 @@ class Coordinator:
 
     def _ready_notice(self, now: Now) -> Tell:
         return Tell(Ready(len(self._fleet.ready), self._needed(now)))
-
-    def _closed_notice(self, intake: Intake, outcome: Outcome, reason: str, result: FusionResult | None) -> RoundClosed:
-        state, opened = intake.state, intake.opened
-        accepted = [each for _, each in sorted(state.answers.items()) if each.verdict is Verdict.ACCEPTED]
-        samples = sum(each.samples for each in accepted)
-        is_trained = opened.phase is Phase.TRAIN and samples > 0
-        return RoundClosed(
-            round=opened.round,
-            attempt=opened.attempt,
-            phase=opened.phase,
-            outcome=outcome,
-            reason=reason,
-            accepted=state.accepted,
-            declined=state.declined,
-            rejected=len(state.rejected),
-            seconds=0.0,
-            metrics=result.metrics if result else {},
-            train_loss=sum(each.train_loss for each in accepted) / samples if is_trained else None,
-            bytes=sum(each.size_bytes for each in state.answers.values()),
-            dropped=intake.refusals.total() + self._dropped,
-        )
-
-    def _done_notice(self, opened: RoundRecord) -> Done:
-        model = self._setup.model_path(opened.model_version or 0)
-        figures = self._progress.history[-1] if self._progress.history and self._setup.job.rounds.evaluate else {}
-        return Done(self._setup.job.name, max(0, opened.round - 1), model, figures)

@@ -1,10 +1,7 @@
 """Opens the aggregator's SQLite database: durable at each commit, private, checked."""
 
-import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy
@@ -14,7 +11,7 @@ from sqlalchemy.pool import StaticPool
 
 from aggregator import tables
 from fedloom.errors import StoreError
-from fedloom.files import sync_directory
+from fedloom.files import locked, sync_directory
 
 _PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON")
 BUSY_TIMEOUT_S = 10.0
@@ -32,7 +29,7 @@ def open_database(path: Path) -> Engine:
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             sync_directory(path.parent)
         engine = sqlalchemy.create_engine("sqlite://", creator=lambda: _connect(path), poolclass=StaticPool)
-        with _alone(path.parent):
+        with locked(path.parent):
             _check(engine, path)
     except (OSError, sqlite3.Error, SQLAlchemyError) as error:
         cause = getattr(error, "orig", None) or error
@@ -52,17 +49,6 @@ def empty_log(engine: Engine) -> bool:
         finally:
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
     return not is_busy
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """One process after the other: two that make the same database at once would stumble over each other."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

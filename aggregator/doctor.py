@@ -12,17 +12,15 @@ from aggregator import keys as federation_keys
 from aggregator import tables as t
 from aggregator.config import AggregatorConfig, Loaded
 from aggregator.keys import AggregatorKeys
-from aggregator.startup import exclusive
+from aggregator.own_manifest import own_manifest
+from aggregator.state_lock import exclusive
 from aggregator.store import Store, open_store
-from fedloom import msgpack
 from fedloom.errors import FedloomError, StoreError
 from fedloom.health import access, host
 from fedloom.health.findings import Finding, from_error, guarded, ok, warn
 from fedloom.health.tls import own_certificate, reach
 from fedloom.link.config import Tls, tls_context
 from fedloom.link.mqtt_probe import Probe
-from fedloom.wire import envelope
-from fedloom.wire.messages import MAX_MANIFEST_BYTES, Manifest
 from fedloom.wire.topics import Topics
 
 _RENEW = "run again: fedloom broker config"
@@ -68,7 +66,7 @@ def _newest_time(store: Store) -> int:
         blob = connection.scalar(newest)
     if blob is None:
         return 0
-    return msgpack.decode(envelope.parse(blob, 2 * MAX_MANIFEST_BYTES).clear(), Manifest).issued_at
+    return own_manifest(blob).issued_at
 
 
 def _broker(loaded: Loaded, own: AggregatorKeys) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ class FleetChanged(NamedTuple):
     """Devices were added or revoked, tokens were made."""
 
     records: tuple[DeviceRecord, ...]
-    tokens: frozenset[bytes] = frozenset()
+    tokens: frozenset[bytes]
     """The ids of all tokens."""
 
 

@@ -15,16 +15,19 @@
     done          job (its name), rounds (of training), model (path of the final model), metrics (of the final model)
     joined        device (its name), id (hex), token (the id of its join token, hex)
     pending       device (the name that it will have), token; somebody has to approve it: fedloom device approve
-    join_refused  token (empty where the message was not believed), device (name, where the token is bound to one),
+    join_refused  token (empty where the message was not believed), device (name of who has the token, or these keys),
                   reason (of the refusals of one token, and of messages not believed, the 1st, 2nd, 4th … are told)
     join_paused   seconds, tokens; far too many messages came that look like requests to join: for so long only devices
                   with one of so many tokens are heard, so that rounds go on
-    alarm         device (name of the one that the token is bound to), token; somebody used it with other keys
+    alarm         device (its name), token, shared (token: it is bound to the device, and somebody used it with other
+                  keys; tls_key: somebody came with the device's TLS key and with other keys beside it)
     renewed       device (its name), id, not_after (seconds since 1970, UTC)
     aggregator    federation (hex), job (its name), resumed (true if a run goes on); the first line
 
 New fields and events may be added; these stay.
 """
+
+from typing import Literal
 
 import msgspec
 
@@ -116,6 +119,7 @@ class JoinPaused(Notice, frozen=True, tag="join_paused"):
 class JoinAlarm(Notice, frozen=True, tag="alarm"):
     device: str
     token: str
+    shared: Literal["token", "tls_key"]
 
 
 class DeviceRenewed(Notice, frozen=True, tag="renewed"):

@@ -97,6 +97,8 @@ def _of_joining(notice: JoinNotice) -> str:
             return f"too many ask to join, or seem to: {who} heard for {notice.seconds:.0f} s, so that rounds go on"
         case JoinAlarm():
             problem = f"ALARM: token {notice.token}, which {notice.device} has used, was used with other keys"
+            if notice.shared == "tls_key":
+                problem = f"ALARM: the TLS key of {notice.device} came with token {notice.token} and with other keys"
             return f"{problem}; if {notice.device} is not yours, run: fedloom device revoke {notice.device}"
         case DeviceRenewed():
             return ""

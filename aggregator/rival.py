@@ -3,8 +3,9 @@
 Devices believe whoever holds the key, and the manifest with the highest version. So before we say anything on a new
 connection, and as long as it stands, we look at what the broker has: a manifest that one of the federation's
 aggregators signed, that is not ours and not older than ours; the root document that would follow ours; somebody who
-connects with our client id again and again. Events in, no I/O. A broker that withholds all this delays the discovery;
-devices still refuse the one of two manifests that does not follow what they have accepted.
+connects with our client id again and again. Until then `LinkGate` keeps all else waiting. Events in, no I/O. A broker
+that withholds all this delays the discovery; devices still refuse the one of two manifests that does not follow what
+they have accepted.
 """
 
 from collections import deque
@@ -41,7 +42,8 @@ class RivalWatch:
     def __init__(self, root: Root, newest: Callable[[], tuple[int, bytes]]) -> None:
         """`newest`: version and hash of the newest manifest that this state knows."""
         topics = Topics(root.federation)
-        self.topics = (topics.root(root.version + 1), topics.manifest)
+        self.next_root_topic, self.manifest_topic = topics.root(root.version + 1), topics.manifest
+        self.topics = (self.next_root_topic, self.manifest_topic)
         """To be subscribed to before all others, in this order: the broker answers for the last one last."""
         self._root = root
         self._aggregators = {each.id: VerifyingKey(each.signing) for each in root.aggregators}
@@ -80,13 +82,13 @@ class RivalWatch:
                 if is_taken_over:
                     self._count_takeover(now_s)
             case Subscribed(topic) | Denied(topic, _):
-                self._is_answered = self._is_answered or topic == self.topics[-1]
+                self._is_answered = self._is_answered or topic == self.manifest_topic
                 self._wait_on(now_s)
             case Received():
                 self._wait_on(now_s)
-                if event.payload and event.topic == self.topics[0]:
+                if event.payload and event.topic == self.next_root_topic:
                     self._root_came(event.payload)
-                elif event.payload and event.topic == self.topics[-1]:
+                elif event.payload and event.topic == self.manifest_topic:
                     self._manifest_came(event, now_s)
 
     def _wait_on(self, now_s: float) -> None:

@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from aggregator import events as ev
 from aggregator.archive import Archive
 from aggregator.core import Core
+from aggregator.link_gate import Held, LinkGate
 from aggregator.notices import AnyNotice
 from aggregator.records import Answer
-from fedloom.errors import LinkError, Refused, StoreError
+from fedloom.errors import LinkError, StoreError
 from fedloom.link.base import Connected, Denied, Disconnected, Event, Limits, Link, OnEvent, Received
 from fedloom.notify import Notifier
 from fedloom.wire.topics import Topics
@@ -41,6 +42,7 @@ class Service:
         self,
         core: Core,
         archive: Archive,
+        gate: LinkGate,
         topics: Topics,
         make_link: Callable[[OnEvent], Link],
         tell: Callable[[AnyNotice], None],
@@ -57,9 +59,8 @@ class Service:
         self._broker = broker
         self._exit_when_done = exit_when_done
         self._notifier = notifier or Notifier()
-        self._rival = core.coordinator.rival_watch()
-        self._rival_timer: asyncio.TimerHandle | None = None
-        self._rivals_dropped = 0
+        self._gate = gate
+        self._gate_timer: asyncio.TimerHandle | None = None
         self._is_subscribed = False
         self._joining: frozenset[str] = frozenset()
         """Filters of requests to join that are subscribed to."""
@@ -87,7 +88,7 @@ class Service:
             tasks = [asyncio.create_task(self._work(pool)), asyncio.create_task(self._keep_house())]
             try:
                 self._handle(ev.Begin())
-                for each in self._rival.topics:
+                for each in self._gate.topics:
                     self._link.subscribe(each)
                 self._link.start()
                 self._notifier.say("READY=1")
@@ -129,10 +130,19 @@ class Service:
             self._loop.call_soon(self._drain)
 
     def _link_event(self, event: Event) -> None:
-        self._watch(event)
+        try:
+            passes = self._gate.passes(event, time.monotonic())
+        except StoreError as error:
+            self._fail(error)
+            return
+        if passes:
+            self._let_in(event)
+        elif isinstance(event, Received):
+            self._link.acknowledge(event)
+        self._speak_if_clear()
+
+    def _let_in(self, event: Event) -> None:
         match event:
-            case Received() if event.topic in self._rival.topics:
-                self._link.acknowledge(event)
             case Received():
                 self._handle(event)
             case Connected(limits):
@@ -144,34 +154,30 @@ class Service:
             case Denied(topic, reason):
                 log.warning("link.denied topic=%s reason=%s", topic, reason)
 
-    def _watch(self, event: Event) -> None:
-        """Whether another aggregator shows in it; when none has for long enough, we may speak."""
-        try:
-            self._rival.handle(event, time.monotonic())
-        except StoreError as error:
-            self._fail(error)
-        except Refused as refused:
-            self._rivals_dropped += 1
-            if self._rivals_dropped & (self._rivals_dropped - 1) == 0:  # a flood must not fill the log
-                text = "manifest.forged topic=%s reason=%s count=%d"
-                log.warning(text, getattr(event, "topic", ""), refused.reason.value, self._rivals_dropped)
-        self._speak_if_clear()
-
     def _speak_if_clear(self) -> None:
+        """When no other aggregator has shown itself for long enough."""
         now_s = time.monotonic()
         if self._failure is not None:
             return
-        if self._rival.is_clear(now_s):
-            if not self._is_subscribed:
-                self._is_subscribed = True
-                self._link.subscribe(self._topics.all_states)
-                self._link.subscribe(self._topics.all_up)
-                self._listen(frozenset({self._topics.all_enrol_up}))
-            self._handle(ev.LinkUp(self._max_payload_bytes))
-        elif self._rival.wake_at_s is not None:
-            if self._rival_timer is not None:
-                self._rival_timer.cancel()
-            self._rival_timer = self._loop.call_later(self._rival.wake_at_s - now_s, self._speak_if_clear)
+        held = self._gate.open_if_clear(now_s)
+        if held is not None:
+            self._speak(held)
+        elif self._gate.wake_at_s is not None:
+            if self._gate_timer is not None:
+                self._gate_timer.cancel()
+            self._gate_timer = self._loop.call_later(self._gate.wake_at_s - now_s, self._speak_if_clear)
+
+    def _speak(self, held: Held) -> None:
+        if not self._is_subscribed:
+            self._is_subscribed = True
+            self._link.subscribe(self._topics.all_states)
+            self._link.subscribe(self._topics.all_up)
+            self._listen(frozenset({self._topics.all_enrol_up}))
+        elif not held.is_all:
+            self._link.subscribe(self._topics.all_states)  # devices do not repeat their presence; the broker does
+        self._handle(ev.LinkUp(self._max_payload_bytes))
+        for message in held.messages:
+            self._handle(message)
 
     def _handle(self, event: ev.Event) -> None:
         if self._failure is not None:

@@ -1,10 +1,6 @@
 """Puts an aggregator together from its configuration and its state directory."""
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -22,13 +18,15 @@ from aggregator.enrolment.writer import MembershipWriter
 from aggregator.fleet import Fleet
 from aggregator.initial import initial_model
 from aggregator.keys import AggregatorKeys
+from aggregator.link_gate import LinkGate
 from aggregator.opening import check_manifest
 from aggregator.progress import Setup
 from aggregator.records import Snapshot
 from aggregator.registry import Registry
+from aggregator.rival import RivalWatch
 from aggregator.spool import Spool
 from aggregator.store import Store, open_store
-from fedloom.errors import ConfigError, StoreError
+from fedloom.errors import ConfigError
 from fedloom.job import Job, load_job
 from strategies import create
 
@@ -38,33 +36,9 @@ class Parts(NamedTuple):
 
     core: Core
     archive: Archive
+    gate: LinkGate
     client_id: str
     fleet: Fleet
-
-    @property
-    def coordinator(self) -> Coordinator:
-        """The job's."""
-        return self.core.coordinator
-
-
-@contextmanager
-def exclusive(state: Path) -> Iterator[None]:
-    """Hold the state directory against a second aggregator.
-
-    Raises:
-        TrustError: there is no federation in it.
-        StoreError: another one has it.
-    """
-    keys.require_federation(state)
-    descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StoreError(f"{state}: another aggregator runs on it; stop that one first") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def assemble(loaded: Loaded) -> Parts:
@@ -102,8 +76,10 @@ def assemble(loaded: Loaded) -> Parts:
     spool, retention = Spool(loaded.state / "spool"), loaded.config.retention
     archive = Archive(store, enrolments, spool, registry, job, strategy, retention)
     archive.resume(snapshot.newest)
-    core = _core(Coordinator(setup, fleet, snapshot), own, fleet, loaded, enrolments.tokens())
-    return Parts(core, archive, own.id.hex(), fleet)
+    coordinator = Coordinator(setup, fleet, snapshot)
+    gate = LinkGate(RivalWatch(own.root, lambda: coordinator.newest_manifest))
+    core = _core(coordinator, own, fleet, loaded, enrolments.tokens())
+    return Parts(core, archive, gate, own.id.hex(), fleet)
 
 
 def _core(

@@ -15,6 +15,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from aggregator.enrolment.states import TokenState
+
 SCHEMA_VERSION = 2
 
 metadata = MetaData()
@@ -42,8 +44,6 @@ certificates = Table(
 )
 """All that were issued to devices for the broker's TLS and have not expired: a revocation list names them by serial."""
 
-TOKEN_STATES = ("unused", "pending", "approved", "joined", "rejected", "revoked")
-
 tokens = Table(
     "tokens",
     metadata,
@@ -52,7 +52,7 @@ tokens = Table(
     Column("name", Text, nullable=False, default=""),
     Column("labels", Text, nullable=False, default="{}"),
     Column("needs_approval", Boolean, nullable=False),
-    Column("state", Text, nullable=False, default="unused"),
+    Column("state", Text, nullable=False, default=TokenState.UNUSED.value),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Integer, nullable=False),
     Column("signing", BLOB),
@@ -60,7 +60,7 @@ tokens = Table(
     Column("tls_key", BLOB),
     Column("capabilities", Text),
     Column("device", BLOB, ForeignKey("devices.id"), index=True),
-    CheckConstraint(f"state in {TOKEN_STATES}"),
+    CheckConstraint(f"state in {tuple(each.value for each in TokenState)}"),
     CheckConstraint("(state = 'unused') <= (signing is null)", name="unused_is_unbound"),
     CheckConstraint("(state = 'joined') = (device is not null)", name="joined_has_a_device"),
 )

@@ -25,6 +25,18 @@ class Limits(NamedTuple):
 
 
 LIMITS = Limits()
+TOML = """\
+[broker]
+host = {host}
+port = {port}
+
+[broker.tls]
+cert = {cert}
+key = {key}
+
+[devices]
+tls = "system"
+"""
 
 _APPLY = "AWS IoT Core: the commands are in README.txt; revoked.txt names the certificates that are to be shut out"
 

@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from aggregator.broker.files import Kind, Wanted, Wrote, write
+from aggregator.broker.profile import JOIN_PORT, PORT
 from aggregator.cli_options import CONFIG, AsJson, Config
 from aggregator.config import load_config
 
@@ -28,9 +29,15 @@ def broker_config(
     host: Annotated[
         list[str] | None, typer.Option(help="A name or address of the broker; may be repeated. Default: as configured.")
     ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Where members connect, with certificates.")] = 8883,
-    join_port: Annotated[int, typer.Option(min=0, max=65_535, help="Where devices join; 0: nowhere.")] = 8884,
-    at: Annotated[str, typer.Option(help="Where the broker finds `broker`. Default: where it is written.")] = "",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help=f"Where members connect, with certificates. Default: {PORT}.")
+    ] = None,
+    join_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help=f"Where devices join; 0: nowhere. Default: {JOIN_PORT}.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Where the broker finds `broker`. Default: where it is written.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a broker's configuration, access list, limits and TLS material. Run it again after each revocation.

@@ -13,11 +13,11 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
 from aggregator import tables as t
-from aggregator.enrolment.issuing import DAY_S
 from aggregator.store import Store
 from fedloom.errors import Refused
 from fedloom.files import read_private, write_durably
 from fedloom.trust.certificates import SKEW_S, Authority, check_certificate, new_key, public_key_of, to_pem
+from fedloom.trust.documents import DAY_S
 
 CERTIFICATE_DAYS = 730
 RENEW_DAYS = 240
@@ -29,21 +29,22 @@ _MAX_NAME = 64
 """Characters in a common name. Source: RFC 5280, appendix A.1."""
 
 
-def broker_identity(directory: Path, authority: Authority, hosts: Sequence[str], changed: list[Path]) -> None:
+def broker_identity(directory: Path, authority: Authority, hosts: Sequence[str]) -> list[Path]:
     """`broker.crt` and `broker.key` in `directory` for a broker that is reached by these names and addresses.
 
-    What is written goes into `changed`, here and below.
+    Returns what it has written, here and below.
     """
 
     def fits(certificate: x509.Certificate) -> bool:
         return _hosts_in(certificate) == {_spelt(each) for each in hosts}
 
-    if _kept(directory / "broker.crt", authority, fits) is None:
-        _make(directory / "broker.crt", authority, hosts[0][:_MAX_NAME], hosts, changed)
+    if _kept(directory / "broker.crt", authority, fits) is not None:
+        return []
+    return _make(directory / "broker.crt", authority, hosts[0][:_MAX_NAME], hosts)
 
 
-def aggregator_identity(directory: Path, authority: Authority, changed: list[Path], wanted: str = "") -> str:
-    """`aggregator.crt` and `aggregator.key` in `directory`; returns the common name.
+def aggregator_identity(directory: Path, authority: Authority, wanted: str = "") -> tuple[str, list[Path]]:
+    """`aggregator.crt` and `aggregator.key` in `directory`; returns the common name as well.
 
     That is the aggregator's client id at a broker that takes it from there. So it is a secret, unless one is `wanted`:
     who connects under a client id throws its holder off, and strangers may connect to join.
@@ -55,21 +56,20 @@ def aggregator_identity(directory: Path, authority: Authority, changed: list[Pat
 
     kept = _kept(directory / "aggregator.crt", authority, fits)
     if kept is not None:
-        return _name_in(kept)
+        return _name_in(kept), []
     name = wanted or _PREFIX + os.urandom(16).hex()
-    _make(directory / "aggregator.crt", authority, name, (), changed)
-    return name
+    return name, _make(directory / "aggregator.crt", authority, name, ())
 
 
-def revocation_list(path: Path, authority: Authority, certificates: Sequence[bytes], changed: list[Path]) -> None:
+def revocation_list(path: Path, authority: Authority, certificates: Sequence[bytes]) -> list[Path]:
     """The list (PEM) at `path` that shuts the holders of these certificates (DER) out."""
     serials = {x509.load_der_x509_certificate(each).serial_number for each in certificates}
     now_s = time.time()
     if path.exists() and _lists(path.read_bytes(), authority, serials):
-        return
+        return []
     listed = authority.revocation_list(sorted(serials), now_s - SKEW_S, now_s + _LIST_DAYS * DAY_S)
     write_durably(path, listed)
-    changed.append(path)
+    return [path]
 
 
 def revoked_devices(store: Store) -> tuple[str, ...]:
@@ -99,14 +99,14 @@ def _kept(path: Path, authority: Authority, fits: Callable[[x509.Certificate], b
     return read if fits(read) and _days_left(read.not_valid_after_utc) >= RENEW_DAYS else None
 
 
-def _make(path: Path, authority: Authority, name: str, hosts: Sequence[str], changed: list[Path]) -> None:
+def _make(path: Path, authority: Authority, name: str, hosts: Sequence[str]) -> list[Path]:
     """A new key and its certificate. After a power cut between the two they do not fit, and both are made again."""
     key, now_s = new_key(), time.time()
     end_s = now_s + CERTIFICATE_DAYS * DAY_S
     certificate = authority.issue(public_key_of(key), name, now_s - SKEW_S, end_s, hosts)
     write_durably(path.with_suffix(".key"), key)
     write_durably(path, to_pem(certificate))
-    changed += [path.with_suffix(".key"), path]
+    return [path.with_suffix(".key"), path]
 
 
 def _lists(data: bytes, authority: Authority, serials: set[int]) -> bool:

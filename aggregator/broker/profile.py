@@ -1,5 +1,6 @@
 """What a profile for a broker is made from, and what it consists of."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 FRAME_PACKET_BYTES = 128 * 1024
@@ -10,6 +11,22 @@ MAX_JOINING = 200
 MAX_IN_FLIGHT = 32
 MAX_QUEUED_MESSAGES = 20_000
 MAX_KEEPALIVE_S = 300
+
+
+PORT, JOIN_PORT = 8883, 8884
+OWN_TOML = """\
+[broker]
+host = {host}
+port = {port}
+
+[broker.tls]
+ca = {ca}
+cert = {cert}
+key = {key}
+
+[devices]
+join_port = {join_port}
+"""
 
 
 class Facts(NamedTuple):
@@ -42,3 +59,14 @@ class Profile(NamedTuple):
     """By name, beside the TLS material."""
     apply: str
     """What to do, so that a running broker takes it up."""
+
+
+class Software(NamedTuple):
+    """A kind of broker."""
+
+    profile: Callable[[Facts], Profile]
+    aggregator_toml: str = OWN_TOML
+    """The lines for the aggregator's configuration, to be filled in."""
+    is_hosted: bool = False
+    """Somebody else runs it: its certificate, ports and paths are not ours, it reads no revocation list, and the
+    aggregator's client id is its id, which is the name of a thing."""

@@ -17,15 +17,17 @@ from sqlalchemy import Connection, Row, select, update
 from aggregator import tables as t
 from aggregator.enrolment.granting import Granting
 from aggregator.enrolment.issuing import PublicKeys
-from aggregator.enrolment.naming import free_name
-from aggregator.enrolment.records import Decision, Grant, JoinRequest
+from aggregator.enrolment.naming import Names, free_name
+from aggregator.enrolment.records import Decision, Grant, JoinRequest, Shared
+from aggregator.enrolment.states import TokenState
 from aggregator.keys import AggregatorKeys
 from aggregator.records import DeviceRecord
 from aggregator.store import Store
 from fedloom.errors import Reason
 from fedloom.wire.messages import Admission
 
-_OPEN_STATES = ("unused", "pending", "approved")
+_REASONS = {TokenState.REVOKED: Reason.REVOKED, TokenState.REJECTED: Reason.REJECTED}
+"""Why a token lets nobody in, as a device is told."""
 
 
 class Enrolments:
@@ -80,15 +82,16 @@ class _Clerk:
         if token is None or not hmac.compare_digest(token.secret_hash, request.secret_hash):
             return _refused(request, Reason.UNKNOWN_TOKEN)
         device = self._device(token, request)
-        objection = _objection(token, request) or _objection_to(device, request, self._granting)
-        if objection:
-            return _refused(request, objection, token.name)
-        if token.state == "joined" and device:
+        if objection := _objection(token, request):
+            return _refused(request, objection, token.name, "token")
+        if device and (objection := _objection_to(device, request, self._granting)):
+            return _refused(request, objection, device.name, "tls_key")
+        if token.state == TokenState.JOINED and device:
             return Decision(request, Admission.ACCEPTED, None, device.name, self._granting.current(device))
-        state, name = token.state, token.name
-        if state == "unused":
+        state, name = TokenState(token.state), token.name
+        if state == TokenState.UNUSED:
             state, name = self._bind(token, request, device)
-        if state == "pending":
+        if state == TokenState.PENDING:
             return Decision(request, Admission.PENDING, None, name)
         return self._admit(request, name, device)
 
@@ -96,12 +99,12 @@ class _Clerk:
         """Whom the token let in; or who has these keys already: a device that joins again stays who it is."""
         return self._granting.device(token.device) if token.device else self._granting.device_with(request.keys.tls)
 
-    def _bind(self, token: Row[Any], request: JoinRequest, device: DeviceRecord | None) -> tuple[str, str]:
+    def _bind(self, token: Row[Any], request: JoinRequest, device: DeviceRecord | None) -> tuple[TokenState, str]:
         """From now on the token is for these keys alone; returns its state, and what its device is called."""
         name = device.name if device else self._free_name(token, request)
-        state = "pending" if token.needs_approval else "approved"
+        state = TokenState.PENDING if token.needs_approval else TokenState.APPROVED
         values = {
-            "state": state,
+            "state": state.value,
             "name": name,
             "signing": request.keys.signing,
             "seal": request.keys.seal,
@@ -118,9 +121,9 @@ class _Clerk:
             free = self._names().still_free(name)
             grant = self._granting.add(self._entropy(16), free, request.keys, request.at_s)
             self._names().devices.add(free)
-        values = {"state": "joined", "device": grant.device.id, "name": grant.device.name}
+        values = {"state": TokenState.JOINED.value, "device": grant.device.id, "name": grant.device.name}
         self._connection.execute(update(t.tokens).where(t.tokens.c.id == request.token).values(values))
-        return Decision(request, Admission.ACCEPTED, None, grant.device.name, grant._replace(is_new=True))
+        return Decision(request, Admission.ACCEPTED, None, grant.device.name, grant, is_first=True)
 
     def _free_name(self, token: Row[Any], request: JoinRequest) -> str:
         names = self._names()
@@ -128,42 +131,24 @@ class _Clerk:
         names.promised.add(name)
         return name
 
-    def _names(self) -> "Names":
+    def _names(self) -> Names:
         """Read once a transaction, in which nobody else writes."""
         self._known = self._known or Names(self._connection)
         return self._known
 
 
-class Names:
-    """What devices are called, and what tokens promise that are not used up."""
-
-    def __init__(self, connection: Connection) -> None:
-        promised = select(t.tokens.c.name).where((t.tokens.c.name != "") & t.tokens.c.state.in_(_OPEN_STATES))
-        self.devices = set(connection.scalars(select(t.devices.c.name)))
-        self.promised = set(connection.scalars(promised))
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.devices or name in self.promised
-
-    def still_free(self, promised: str) -> str:
-        """The name that a token promises, or one like it where a device was made by hand meanwhile that has it."""
-        return free_name(promised, self) if promised in self.devices else promised
-
-
 def _objection(token: Row[Any], request: JoinRequest) -> Reason | None:
     """What the token itself has against a request."""
-    if token.state in ("revoked", "rejected"):
-        return Reason(token.state)
+    if reason := _REASONS.get(TokenState(token.state)):
+        return reason
     if token.signing is not None:
         bound = PublicKeys(token.signing, token.seal, token.tls_key)
         return None if bound == request.keys else Reason.CONFLICT
     return Reason.EXPIRED if token.expires_at < request.at_s else None
 
 
-def _objection_to(device: DeviceRecord | None, request: JoinRequest, granting: Granting) -> Reason | None:
+def _objection_to(device: DeviceRecord, request: JoinRequest, granting: Granting) -> Reason | None:
     """What is known against the device that has these keys."""
-    if device is None:
-        return None
     if device.revoked:
         return Reason.REVOKED
     credential = granting.credential(device)
@@ -171,5 +156,6 @@ def _objection_to(device: DeviceRecord | None, request: JoinRequest, granting: G
     return None if is_same else Reason.CONFLICT
 
 
-def _refused(request: JoinRequest, reason: Reason, name: str = "") -> Decision:
-    return Decision(request, Admission.REFUSED, reason, name)
+def _refused(request: JoinRequest, reason: Reason, name: str = "", shared: Shared | None = None) -> Decision:
+    """`shared`: what would be in two hands, if the reason is a conflict."""
+    return Decision(request, Admission.REFUSED, reason, name, shared=shared if reason is Reason.CONFLICT else None)

@@ -8,8 +8,7 @@ import msgspec
 import typer
 
 from aggregator.cli_options import CONFIG, AsJson, Config
-from aggregator.config import load_config
-from aggregator.enrolment.issuing import CREDENTIAL_DAYS
+from aggregator.config import CREDENTIAL_DAYS, load_config
 from aggregator.enrolment.provision import new_device
 from aggregator.enrolment.roster import describe, roster
 from aggregator.enrolment.tokens import decide_pending

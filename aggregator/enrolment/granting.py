@@ -3,12 +3,12 @@
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from aggregator import tables as t
-from aggregator.enrolment.issuing import GRACE_S, PublicKeys, due_at_s, issue
+from aggregator.enrolment.issuing import PublicKeys, due_at_s, issue
 from aggregator.enrolment.records import Grant
 from aggregator.keys import AggregatorKeys
 from aggregator.records import DeviceRecord
 from aggregator.store import certificate_row
-from fedloom.trust.documents import Credential, open_credential
+from fedloom.trust.documents import RENEWAL_GRACE_S, Credential, open_credential
 
 _DEVICE = (t.devices.c.id, t.devices.c.name, t.devices.c.credential, t.devices.c.revoked, t.devices.c.tls_key)
 
@@ -69,7 +69,7 @@ class Granting:
     def renew(self, device: bytes, now_s: float) -> Grant | None:
         """Renew where that is due; None where it is too late, or the device was revoked."""
         record = self.device(device)
-        if record is None or record.revoked or now_s > self.credential(record).not_after + GRACE_S:
+        if record is None or record.revoked or now_s > self.credential(record).not_after + RENEWAL_GRACE_S:
             return None
         return self.renew_if_due(record, now_s)
 

@@ -3,14 +3,10 @@
 from hashlib import sha256
 from typing import NamedTuple
 
+from aggregator.config import CREDENTIAL_DAYS
 from aggregator.keys import AggregatorKeys
 from fedloom.trust.certificates import SKEW_S
-from fedloom.trust.documents import Credential, sign_credential
-
-DAY_S = 86_400
-CREDENTIAL_DAYS = 30
-GRACE_S = 30 * DAY_S
-"""How long after its credential has expired a device may still come back and get a new one, unless it was revoked."""
+from fedloom.trust.documents import DAY_S, RENEWAL_GRACE_S, Credential, sign_credential
 
 
 class PublicKeys(NamedTuple):
@@ -27,7 +23,7 @@ class Issued(NamedTuple):
 
     credential: bytes
     certificate: bytes
-    """DER; valid for `GRACE_S` longer than the credential, so that a device that slept reaches the broker."""
+    """DER; valid for `RENEWAL_GRACE_S` longer than the credential, so that a device that slept reaches the broker."""
     not_after: int
 
 
@@ -37,7 +33,7 @@ def issue(
     """A credential that is valid from `now_s` (seconds since 1970, UTC) for so many days, and a certificate."""
     not_before, not_after = int(now_s), int(now_s) + days * DAY_S
     credential = Credential(keys.root.federation, device, name, public.signing, public.seal, not_before, not_after)
-    certificate = keys.registrar.authority.issue(public.tls, device.hex(), now_s - SKEW_S, not_after + GRACE_S)
+    certificate = keys.registrar.authority.issue(public.tls, device.hex(), now_s - SKEW_S, not_after + RENEWAL_GRACE_S)
     return Issued(sign_credential(credential, keys.registrar.signing), certificate, not_after)
 
 

@@ -1,12 +1,15 @@
-"""What devices may be called: names go into file names, topics of logs, certificates and terminals."""
+"""What devices may be called, and which names are taken."""
 
 import re
 from collections.abc import Container
 
-from fedloom.errors import ConfigError
+from sqlalchemy import Connection, select
 
-MAX_NAME = 64
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+from aggregator import tables as t
+from aggregator.enrolment.states import OPEN
+from fedloom.errors import ConfigError
+from fedloom.names import MAX_NAME, NAME_REMEDY, is_name
+
 _FOREIGN = re.compile(r"[^A-Za-z0-9._-]+")
 _ID = re.compile(r"[0-9a-f]{32}")
 _FALLBACK = "device"
@@ -21,8 +24,8 @@ def check_name(name: str, field: str) -> None:
     if _ID.fullmatch(name):
         problem = f"{name!r} looks like an id"
         raise ConfigError("device", field, problem, "choose a name that cannot be mistaken for another device")
-    if not _NAME.fullmatch(name):
-        raise ConfigError("device", field, f"{name!r} is not a name", "use up to 64 letters, digits, '.', '_' and '-'")
+    if not is_name(name):
+        raise ConfigError("device", field, f"{name!r} is not a name", NAME_REMEDY)
 
 
 def free_name(wish: str, taken: Container[str]) -> str:
@@ -39,3 +42,19 @@ def free_name(wish: str, taken: Container[str]) -> str:
         number += 1
         candidate = f"{name[: MAX_NAME - len(f'-{number}')]}-{number}"
     return candidate
+
+
+class Names:
+    """What devices are called, and what tokens promise that are not used up."""
+
+    def __init__(self, connection: Connection) -> None:
+        promised = select(t.tokens.c.name).where((t.tokens.c.name != "") & t.tokens.c.state.in_(OPEN))
+        self.devices = set(connection.scalars(select(t.devices.c.name)))
+        self.promised = set(connection.scalars(promised))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.devices or name in self.promised
+
+    def still_free(self, promised: str) -> str:
+        """The name that a token promises, or one like it where a device was made by hand meanwhile that has it."""
+        return free_name(promised, self) if promised in self.devices else promised

@@ -1,12 +1,14 @@
 """What passes between the registrar and the store: requests to join, what was decided on them, what was granted."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from aggregator.enrolment.issuing import PublicKeys
 from aggregator.records import DeviceRecord
 from fedloom.errors import Reason
 from fedloom.trust.seal import Recipient
 from fedloom.wire.messages import Admission, Capabilities
+
+Shared = Literal["token", "tls_key"]
 
 
 class JoinRequest(NamedTuple):
@@ -45,6 +47,10 @@ class Decision(NamedTuple):
     reason: Reason | None = None
     """Why it was refused."""
     name: str = ""
-    """What the device is called; of a token that is bound to other keys, what the device is called that has it."""
+    """What the device is called; of a refusal, what the device is called that has the token, or these keys."""
     grant: Grant | None = None
-    """Unless it was accepted."""
+    """None unless it was accepted."""
+    is_first: bool = False
+    """The token has let nobody in before."""
+    shared: Shared | None = None
+    """Of a conflict: what two devices have."""

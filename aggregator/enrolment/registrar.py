@@ -20,6 +20,7 @@ from aggregator.notices import DeviceJoined, JoinAlarm, JoinNotice, JoinPaused, 
 from fedloom.errors import Reason, Refused
 from fedloom.link.base import Received
 from fedloom.msgpack import decode
+from fedloom.rarely import is_told
 from fedloom.trust.certificates import public_key_in
 from fedloom.trust.seal import Recipient, SealSuite
 from fedloom.trust.signing import VerifyingKey
@@ -149,19 +150,18 @@ class Registrar:
         token, name = decision.request.token.hex(), decision.name
         if decision.grant:
             joined = DeviceJoined(name, decision.grant.device.id.hex(), token)
-            return [Tell(joined)] if decision.grant.is_new else []
+            return [Tell(joined)] if decision.is_first else []
         if decision.verdict is Admission.PENDING:
             return self._tell_rarely(decision.request.token, JoinPending(name, token))
-        if decision.reason is Reason.CONFLICT:
-            return self._tell_rarely(decision.request.token, JoinAlarm(name, token))
+        if decision.shared:
+            return self._tell_rarely(decision.request.token, JoinAlarm(name, token, decision.shared))
         reason = decision.reason.value if decision.reason else ""
         return self._tell_rarely(decision.request.token, JoinRefused(token, name, reason))
 
     def _tell_rarely(self, token: bytes, notice: JoinNotice) -> list[Action]:
         key = token + type(notice).__name__.encode() if token in self._throttle.known else _NOBODY
         self._told[key] += 1
-        count = self._told[key]
-        return [Tell(notice)] if count & (count - 1) == 0 else []
+        return [Tell(notice)] if is_told(self._told[key]) else []
 
 
 def _recipient(suite: SealSuite, public: bytes) -> Recipient:

@@ -6,13 +6,14 @@ over (see `issuing.due_at_s`), or the newest again when it holds an older one: t
 
 from collections.abc import Sequence
 
-from aggregator.enrolment.issuing import DAY_S, GRACE_S, due_at_s
+from aggregator.enrolment.issuing import due_at_s
 from aggregator.enrolment.records import Grant
 from aggregator.enrolment.writer import MembershipWriter
 from aggregator.events import Action, Now, Publish, Renew, Tell, Warn
 from aggregator.fleet import Fleet
 from aggregator.notices import DeviceRenewed
 from fedloom.errors import Refused
+from fedloom.trust.documents import DAY_S, RENEWAL_GRACE_S
 
 SWEEP_S = 3600.0
 """How often the devices that stay connected are gone through; also when what may have been lost is sent again."""
@@ -63,7 +64,7 @@ class Renewal:
         is_late = presence.not_after < credential.not_after
         if self._acted.get(device_id) == heard or not (is_late or now.utc_s >= due_at_s(credential)):
             return []
-        if now.utc_s > credential.not_after + GRACE_S:
+        if now.utc_s > credential.not_after + RENEWAL_GRACE_S:
             return self._warn(device_id, device.name)
         self._acted[device_id] = heard
         return [Renew(device_id, now.utc_s)]
@@ -72,6 +73,6 @@ class Renewal:
         if device_id in self._warned:
             return []
         self._warned.add(device_id)
-        days = GRACE_S // DAY_S
+        days = RENEWAL_GRACE_S // DAY_S
         problem = f"the credential of device {name!r} expired more than {days} days ago, and is not renewed any more"
         return [Warn(f"{problem}; let it join again, with a token of: fedloom token new")]

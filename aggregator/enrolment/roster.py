@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Row, select
 
 from aggregator import tables as t
+from aggregator.enrolment.states import TokenState
 from aggregator.enrolment.tokens import labels_text
 from aggregator.store import Store
 from fedloom.trust.documents import peek_credential
@@ -35,7 +36,11 @@ class DeviceEntry(msgspec.Struct, frozen=True):
 
 def roster(store: Store, now_s: float) -> list[DeviceEntry]:
     """Devices that wait, then all others by name."""
-    waiting = select(t.tokens).where(t.tokens.c.state.in_(("pending", "approved"))).order_by(t.tokens.c.name)
+    waiting = (
+        select(t.tokens)
+        .where(t.tokens.c.state.in_((TokenState.PENDING.value, TokenState.APPROVED.value)))
+        .order_by(t.tokens.c.name)
+    )
     members = select(t.devices).order_by(t.devices.c.name)
     certificates = select(t.certificates).order_by(t.certificates.c.not_after)
     with store.engine.connect() as connection:

@@ -13,8 +13,8 @@ import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
 from aggregator import tables as t
-from aggregator.enrolment.decisions import Names
-from aggregator.enrolment.naming import check_name
+from aggregator.enrolment.naming import Names, check_name
+from aggregator.enrolment.states import TokenState
 from aggregator.store import Store, is_id
 from fedloom.errors import ConfigError
 from fedloom.suggest import closest
@@ -40,7 +40,7 @@ class TokenEntry(msgspec.Struct, frozen=True):
     id: str
     name: str
     state: str
-    """unused, pending, approved, joined, expired, rejected or revoked."""
+    """A TokenState, or `expired`."""
     expires_at: int
     created_at: float
     labels: dict[str, str]
@@ -83,11 +83,11 @@ def revoke(store: Store, token: str) -> None:
     """
     with store.exclusively() as connection:
         row = connection.execute(select(t.tokens).where(is_id(t.tokens.c.id, token))).first()
-        if row and row.state == "joined":
+        if row and row.state == TokenState.JOINED:
             remedy = f"revoke that: fedloom device revoke {row.name}"
             raise ConfigError("token", "ID", f"{token} has let device {row.name!r} in already", remedy)
         if row:
-            _set_state(connection, row.id, "revoked")
+            _set_state(connection, row.id, TokenState.REVOKED)
     if row is None:
         raise _no_token(token, [entry.id for entry in entries(store, time.time())])
 
@@ -99,10 +99,10 @@ def decide_pending(store: Store, name: str, *, is_approved: bool) -> str:
         ConfigError: no such device waits.
     """
     with store.exclusively() as connection:
-        rows = connection.execute(select(t.tokens).where(t.tokens.c.state == "pending")).all()
+        rows = connection.execute(select(t.tokens).where(t.tokens.c.state == TokenState.PENDING.value)).all()
         found = next((row for row in rows if name in (row.name, row.id.hex())), None)
         if found:
-            _set_state(connection, found.id, "approved" if is_approved else "rejected")
+            _set_state(connection, found.id, TokenState.APPROVED if is_approved else TokenState.REJECTED)
     if found is None:
         raise _nobody_waits(name, [row.name for row in rows])
     return str(found.name)
@@ -126,13 +126,13 @@ def _row(made: NewToken, expires_at: int, labels: Mapping[str, str], *, needs_ap
 
 
 def _entry(row: Row[Any], now_s: float) -> TokenEntry:
-    state = "expired" if row.state == "unused" and row.expires_at < now_s else row.state
+    state = "expired" if row.state == TokenState.UNUSED and row.expires_at < now_s else row.state
     labels = msgspec.json.decode(row.labels, type=dict[str, str])
     return TokenEntry(row.id.hex(), row.name, state, row.expires_at, row.created_at, labels, row.needs_approval)
 
 
-def _set_state(connection: Connection, token: bytes, state: str) -> None:
-    connection.execute(update(t.tokens).where(t.tokens.c.id == token).values(state=state))
+def _set_state(connection: Connection, token: bytes, state: TokenState) -> None:
+    connection.execute(update(t.tokens).where(t.tokens.c.id == token).values(state=state.value))
 
 
 def _no_token(token: str, known: list[str]) -> ConfigError:

@@ -7,9 +7,7 @@ from fedloom import msgpack
 from fedloom.trust.seal import Recipient
 from fedloom.trust.tokens import Broker
 from fedloom.wire.envelope import Header, Type, write_sealed
-from fedloom.wire.messages import Admission, Membership
-
-UNASKED = bytes(32)
+from fedloom.wire.messages import UNASKED, Admission, Membership
 
 
 class MembershipWriter:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import msgspec
 
 from aggregator import keys
-from aggregator.roots.install import alone, put, read_key, settled
+from aggregator.roots.install import put, read_key, settled
 from fedloom.errors import InputError, Refused, TrustError
-from fedloom.files import create_durably, write_durably
+from fedloom.files import create_durably, locked, write_durably
 from fedloom.trust.documents import MAX_ROOT_KEYS, AggregatorKey, Root, add_root_signature, sign_root
 from fedloom.trust.signing import SigningKey
 
@@ -37,6 +37,15 @@ def new_root_key(out: Path) -> bytes:
     return key.public
 
 
+def public_keys(texts: list[str] | None, option: str) -> tuple[bytes, ...]:
+    """Public keys from hex.
+
+    Raises:
+        InputError: one is none.
+    """
+    return tuple(_public_key(text, option) for text in texts or ())
+
+
 def check_quorum(root_keys: Sequence[bytes], threshold: int, where: str) -> None:
     """Return if so many signatures of these keys can be asked for.
 
@@ -60,7 +69,7 @@ def propose(state: Path, changes: Changes, out: Path) -> Root:
         TrustError: `out` is there already, or another proposal waits for its key.
     """
     directory = keys.directory_of(state)
-    with alone(directory):
+    with locked(directory):
         current = settled(directory)
         root = _changed(current, changes)
         if out.exists():
@@ -100,13 +109,25 @@ def rotate(state: Path) -> Root:
         TrustError: that key is not here, or is not enough.
     """
     directory = keys.directory_of(state)
-    with alone(directory):
+    with locked(directory):
         current = settled(directory)
         key = _federation_key(directory, current)
         coming = _changed(current, Changes(rotate_aggregator=True))
         root = _with_new_key(directory, coming, _aggregator_id(directory, current))
         put(directory, root, sign_root(root, key))
     return root
+
+
+def _public_key(text: str, option: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise InputError(
+            option, "", f"{text!r} is no public key", "give the 64 digits that fedloom root keygen printed"
+        )
+    return key
 
 
 def _changed(current: Root, changes: Changes) -> Root:

@@ -7,19 +7,17 @@ import msgspec
 import typer
 
 from aggregator import keys
+from aggregator.cli_options import CONFIG, AsJson, Config
 from aggregator.config import load_config
 from aggregator.roots import changes as root_changes
 from aggregator.roots import install as root_install
 from aggregator.roots import view as root_view
-from fedloom.errors import InputError
 from fedloom.trust.documents import Root, peek_root
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
 root = typer.Typer(help="Keep the root keys, show, change and rotate what they sign.", no_args_is_help=True)
 app.add_typer(root, name="root")
 
-CONFIG = Path("aggregator.toml")
-Config = Annotated[Path, typer.Option("--config", help="The aggregator's configuration file.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A root document, signed or not.")]
 RESTART = "takes effect when the aggregator is restarted"
 
@@ -44,7 +42,7 @@ def keygen(out: Annotated[Path, typer.Option(help="File for the private key; nev
 def show(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A root document; default: ours.")] = None,
     config: Config = CONFIG,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show a root document: whom it lists, who has signed it, who has yet to.
 
@@ -77,7 +75,10 @@ def propose(
 
       fedloom root propose --add-key HEX --remove-key HEX --threshold 2 --out next.root
     """
-    added, removed = public_keys(add_key, "--add-key"), public_keys(remove_key, "--remove-key")
+    added, removed = (
+        root_changes.public_keys(add_key, "--add-key"),
+        root_changes.public_keys(remove_key, "--remove-key"),
+    )
     changes = root_changes.Changes(rotate_aggregator, added, removed, threshold)
     root_changes.propose(load_config(config).state, changes, out)
     typer.echo(f"{out}: sign it with: fedloom root sign {out} --key FILE\nthen run: fedloom root install {out}")
@@ -124,27 +125,6 @@ def rotate(config: Config = CONFIG) -> None:
     """
     rotated = root_changes.rotate(load_config(config).state)
     typer.echo(f"root version {rotated.version} lists a new key of the aggregator; it {RESTART}")
-
-
-def public_keys(texts: list[str] | None, option: str) -> tuple[bytes, ...]:
-    """Public keys from hex.
-
-    Raises:
-        InputError: one is none.
-    """
-    return tuple(_public_key(text, option) for text in texts or ())
-
-
-def _public_key(text: str, option: str) -> bytes:
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) != 32:
-        raise InputError(
-            option, "", f"{text!r} is no public key", "give the 64 digits that fedloom root keygen printed"
-        )
-    return key
 
 
 def _chain(config: Path) -> tuple[bytes, ...]:

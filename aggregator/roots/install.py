@@ -4,17 +4,13 @@ First root-N is written, then aggregator.key.next takes the place of aggregator.
 `aggregator.keys.load` reads the directory as if both were done, and the next change completes it.
 """
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
 from aggregator import keys
 from aggregator.roots.view import quorums
 from fedloom.errors import Refused, TrustError
-from fedloom.files import read_private, sync_directory, write_durably
+from fedloom.files import locked, read_private, sync_directory, write_durably
 from fedloom.trust.documents import MAX_DOCUMENT_BYTES, Root, open_next_root, open_root, peek_root
 from fedloom.trust.signing import SigningKey
 
@@ -27,7 +23,7 @@ def install(state: Path, file: Path) -> Root:
     """
     directory = keys.directory_of(state)
     blob = read_document(file)
-    with alone(directory):
+    with locked(directory):
         proposal = directory / keys.PROPOSAL
         if not (directory / "root-1").exists() and proposal.exists():
             root = _open_first(blob, proposal, file)
@@ -40,17 +36,6 @@ def install(state: Path, file: Path) -> Root:
                 root = _open_next(blob, root, directory, file)
                 put(directory, root, blob)
     return root
-
-
-@contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Keep other changes of the keys waiting."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def settled(directory: Path) -> Root:

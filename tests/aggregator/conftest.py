@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from stage import Stage
 
 from aggregator import events as ev
 from aggregator import keys as federation_keys
@@ -337,3 +338,10 @@ def rig(make_rig):
 @pytest.fixture
 def replace():
     return msgspec.structs.replace
+
+
+@pytest.fixture
+def stopped(rig):
+    """A round is open; the process has ended."""
+    rig.crash()
+    return Stage(rig)

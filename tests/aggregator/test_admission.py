@@ -18,7 +18,7 @@ VECTOR = np.ones(4, "<f4").tobytes()
 
 @pytest.fixture
 def gate(rig):
-    return rig.parts.coordinator._intake._gate
+    return rig.parts.core.coordinator._intake._gate
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_statistics(make_rig, samples, vector, reason):
     rig.ready()
     rig.work()
     device = rig.devices[0]
-    gate = rig.parts.coordinator._intake._gate
+    gate = rig.parts.core.coordinator._intake._gate
     assert reason_of(gate, device, device.update(Update(samples, 0, 0.0, vector, b"", ""))) is reason
     assert admit(gate, device, device.update(Update(2, 0, 0.0, moments(), b"", ""))).samples == 2
 
@@ -127,7 +127,7 @@ def test_statistics(make_rig, samples, vector, reason):
 def test_an_evaluation_is_metrics_and_nothing_else(rig):
     rig.answer_all()
     rig.answer_all()
-    device, gate = rig.devices[0], rig.parts.coordinator._intake._gate
+    device, gate = rig.devices[0], rig.parts.core.coordinator._intake._gate
     assert reason_of(gate, device, device.update(Update(0, 0, 0.0, b"x", b"", ""))) is Reason.WRONG_LENGTH
     assert reason_of(gate, device, device.update(Update(7, 0, 0.0, b"", b"", ""))) is Reason.BAD_METRICS
     assert admit(gate, device, device.update()).verdict is Verdict.ACCEPTED
@@ -138,7 +138,7 @@ def test_metrics_come_from_those_that_were_asked(make_rig, replace):
     rig.boot()
     rig.ready()
     rig.work()
-    gate = rig.parts.coordinator._intake._gate
+    gate = rig.parts.core.coordinator._intake._gate
     asked, *others = sorted(rig.devices, key=lambda device: not device.task().evaluate)
     for device in others:
         update = replace(device.default_update(device.manifest), metrics=METRICS.tobytes())
@@ -151,7 +151,7 @@ def test_metrics_in_the_statistics_round_are_refused(make_rig):
     rig.boot()
     rig.ready()
     rig.work()
-    device, gate = rig.devices[0], rig.parts.coordinator._intake._gate
+    device, gate = rig.devices[0], rig.parts.core.coordinator._intake._gate
     update = Update(2, 0, 0.0, moments(), METRICS.tobytes(), "")
     assert reason_of(gate, device, device.update(update)) is Reason.BAD_METRICS
 
@@ -168,7 +168,7 @@ def test_one_device_cannot_spoil_the_input_layer_of_all(make_rig):
     for device in rig.devices[1:]:
         rig.send(device, device.update())
     rig.work()
-    standardiser = rig.parts.coordinator._progress.model.standardiser
+    standardiser = rig.parts.core.coordinator._progress.model.standardiser
     assert np.abs(standardiser.shift).max() < 10.0
     assert standardiser.scale.max() < 10.0
 
@@ -191,7 +191,7 @@ def test_an_uninvited_device(rig):
     late = rig.add_device(9)
     rig.handle(rig.parts.archive.changed_fleet())
     late.take_manifest(rig.retained[late.topics.manifest])
-    gate = rig.parts.coordinator._intake._gate
+    gate = rig.parts.core.coordinator._intake._gate
     assert reason_of(gate, late, late.update(Update(1, 1, 0.5, VECTOR, b"", ""))) is Reason.NOT_INVITED
 
 

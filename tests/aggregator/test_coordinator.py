@@ -155,7 +155,7 @@ def test_too_few_by_the_deadline_is_tried_again_with_the_same_model(rig):
 def test_a_tick_before_the_deadline_closes_nothing(rig):
     rig.now_s += 59.0
     rig.handle(ev.Tick())
-    assert rig.parts.coordinator.stage is Stage.COLLECTING
+    assert rig.parts.core.coordinator.stage is Stage.COLLECTING
 
 
 def test_five_aborts_stall_the_job_until_the_devices_change(rig):
@@ -163,7 +163,7 @@ def test_five_aborts_stall_the_job_until_the_devices_change(rig):
         rig.now_s += 60.0
         rig.handle(ev.Tick())
         rig.work()
-    assert rig.parts.coordinator.stage is Stage.WAITING
+    assert rig.parts.core.coordinator.stage is Stage.WAITING
     assert "5 attempts failed" in rig.told(Stalled)[0].reason
     rig.handle(ev.Tick())
     assert not rig.orders
@@ -186,7 +186,7 @@ def test_everybody_declining_never_spins(rig):
             if device.task():
                 rig.send(device, device.update(Update(0, 0, 0.0, b"", b"", "no data")))
         rig.work()
-    assert rig.parts.coordinator.stage is Stage.WAITING
+    assert rig.parts.core.coordinator.stage is Stage.WAITING
     assert len(rig.told(RoundClosed)) == ABORTS_BEFORE_STALL
     assert "no data" in rig.told(Stalled)[0].reason
 

@@ -73,7 +73,7 @@ def test_old_rounds_and_models_leave_the_disk(make_rig):
 def test_a_device_that_is_revoked_gets_no_task_and_no_model_key_any_more(rig):
     gone, *others = rig.devices
     rig.parts.archive.store.revoke_device(gone.name)
-    rig.handle(ev.FleetChanged(tuple(rig.parts.archive.store.devices())))
+    rig.handle(ev.FleetChanged(tuple(rig.parts.archive.store.devices()), frozenset()))
     tasks = len(gone.tasks)
     assert gone.id not in rig.parts.fleet.ready
     rig.receive(gone.topics.state(gone.id), gone.presence())

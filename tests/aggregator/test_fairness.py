@@ -58,7 +58,7 @@ def test_who_floods_the_topics_of_others_does_not_make_the_model_alone(rig):
             rig.send(device, b"noise of a stranger")
     answer(rig, evil)
     assert rig.told(RoundClosed) == []  # the others are still waited for
-    assert rig.parts.coordinator.handle(ev.Tick(), ev.Now(rig.now_s + 59.0, rig.utc_s)) == []
+    assert rig.parts.core.coordinator.handle(ev.Tick(), ev.Now(rig.now_s + 59.0, rig.utc_s)) == []
     wait_for_the_deadline(rig)
     closed = rig.told(RoundClosed)[0]
     assert (closed.outcome, closed.accepted, closed.rejected) == ("aborted", 1, 0)

@@ -38,7 +38,7 @@ def decline(rig, *devices):
 
 def version(rig):
     """Of the newest model."""
-    model = rig.parts.coordinator._progress.model
+    model = rig.parts.core.coordinator._progress.model
     return model.version if model else 0
 
 
@@ -50,7 +50,7 @@ def test_the_devices_that_a_broker_lets_through_do_not_make_the_model_alone(make
         tick(rig)
     assert {n.outcome for n in rig.told(RoundClosed)} == {"aborted"}
     assert version(rig) == 0
-    if rig.parts.coordinator.stage is Stage.WAITING:
+    if rig.parts.core.coordinator.stage is Stage.WAITING:
         tick(rig)
     answer(rig, through[0], *kept)
     tick(rig)
@@ -63,7 +63,7 @@ def test_without_presence_of_enough_devices_no_round_is_opened(make_rig):
     rig.leave(*rig.devices[2:], state="lost")
     answer(rig, *rig.devices)
     opened = len(rig.told(RoundOpened))
-    assert rig.parts.coordinator.stage is Stage.WAITING
+    assert rig.parts.core.coordinator.stage is Stage.WAITING
     assert rig.told(Stalled)[-1].reason == "2 of 3 devices are ready"
     tick(rig, 100 * DEADLINE_S)
     assert len(rig.told(RoundOpened)) == opened
@@ -86,7 +86,7 @@ def test_if_most_have_none_the_operator_is_told_by_which_key(make_rig):
         decline(rig, *rig.devices[:3])
         answer(rig, rig.devices[3])
     assert rig.told(RoundClosed)[-1].reason == "1 updates of 2 needed (rounds.min_updates); no data"
-    assert rig.parts.coordinator.stage is Stage.WAITING
+    assert rig.parts.core.coordinator.stage is Stage.WAITING
     assert "rounds.min_updates" in rig.told(Stalled)[-1].reason
     assert version(rig) == 0
 

@@ -16,7 +16,7 @@ from strategies import FusionError, create
 def fused(rig, replace):
     """The outcome of a round whose spool holds these updates, admitted or not."""
     job = load_job(rig.config.job)
-    opened = rig.parts.coordinator._intake.opened
+    opened = rig.parts.core.coordinator._intake.opened
     spool = rig.parts.archive._spool
     segment = spool.segment(opened.job, opened.round, 9)
 

@@ -7,7 +7,7 @@ import pytest
 
 from aggregator import history, keys
 from aggregator.notices import RoundClosed, RoundOpened
-from aggregator.startup import exclusive
+from aggregator.state_lock import exclusive
 from fedloom.errors import StoreError
 from fedloom.wire.messages import Closed, Verdict
 
@@ -112,7 +112,7 @@ def test_a_key_that_a_killed_process_could_not_forget_is_gone_after_the_start(ma
     rig.boot()
     rig.ready()
     rig.work()
-    key = rig.parts.coordinator._intake.opened.round_key
+    key = rig.parts.core.coordinator._intake.opened.round_key
     rig.parts.archive.store.forget = lambda: False  # killed between the commit and the checkpoint
     rig.answer_all()
     killed = tmp_path / "killed"
@@ -126,7 +126,7 @@ def test_a_key_that_a_killed_process_could_not_forget_is_gone_after_the_start(ma
 
 
 def test_a_reader_delays_the_forgetting_but_nothing_else(rig):
-    key = rig.parts.coordinator._intake.opened.round_key
+    key = rig.parts.core.coordinator._intake.opened.round_key
     with sqlite3.connect(rig.parts.archive.store.path) as reader:
         reader.execute("begin")
         reader.execute("select count(*) from rounds").fetchone()
@@ -139,7 +139,7 @@ def test_a_reader_delays_the_forgetting_but_nothing_else(rig):
 
 
 def test_a_job_that_was_changed_in_mid_round_closes_that_round(rig):
-    key, old = rig.parts.coordinator._intake.opened.round_key, rig.devices[0].manifest
+    key, old = rig.parts.core.coordinator._intake.opened.round_key, rig.devices[0].manifest
     rig.crash()
     rig.config.job.write_text(rig.config.job.read_text().replace("seed = 7", "seed = 8"))
     rig.boot()

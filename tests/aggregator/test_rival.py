@@ -4,10 +4,8 @@ That a link says when its place was taken is tested in tests/link/test_mqtt.py, 
 2.0.11 closes the connection without saying why.
 """
 
-import asyncio
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
@@ -15,24 +13,20 @@ from hashlib import sha256
 
 import msgspec
 import pytest
+from stage import PATIENCE_S, database, forged
 
 from aggregator import events as ev
-from aggregator import keys
+from aggregator import keys, rival
 from aggregator.rival import MAX_WAIT_S, QUIET_S, RivalError, RivalWatch
 from aggregator.roots import changes as root_changes
-from aggregator.service import Service
-from aggregator.startup import assemble
-from fedloom import msgpack
 from fedloom.errors import Refused, StoreError
 from fedloom.link.base import Connected, Denied, Disconnected, Limits, Received, Subscribed, Token
-from fedloom.link.memory import MemoryBroker, MemoryLink
+from fedloom.link.memory import MemoryLink
 from fedloom.link.mqtt import MqttConfig, MqttLink
 from fedloom.trust.documents import sign_root
 from fedloom.trust.signing import SigningKey
-from fedloom.wire.envelope import Header, Type, parse, write_clear
-from fedloom.wire.messages import Manifest
+from fedloom.wire.envelope import Header, Type, write_clear
 
-PATIENCE_S = 20.0
 TOLD = (
     r"^another aggregator uses this identity, or this state directory is an old copy: devices have accepted manifest "
 )
@@ -54,14 +48,6 @@ def watch(own, manifest):
     return RivalWatch(own.root, lambda: (1, sha256(manifest).digest()))
 
 
-def forged(manifest, signer, sender=None, **changes):
-    """The manifest with changes, signed by whom one likes."""
-    envelope = parse(manifest, 2**20)
-    body = msgspec.structs.replace(msgpack.decode(envelope.clear(), Manifest), **changes)
-    header = Header(Type.MANIFEST, envelope.header.federation, sender or envelope.header.sender, bytes(16))
-    return write_clear(header, msgpack.encode(body), signer)
-
-
 def came(topic, payload, retained=True):
     return Received(topic, payload, retained, Token(1, 1))
 
@@ -78,7 +64,7 @@ def connect(watch, now_s=0.0):
 def test_what_is_retained_is_looked_at_before_we_speak(watch, manifest):
     connect(watch, 10.0)
     assert not watch.is_clear(10.0)
-    watch.handle(came(watch.topics[-1], manifest), 10.01)
+    watch.handle(came(watch.manifest_topic, manifest), 10.01)
     assert watch.is_clear(10.01)
     assert not watch.is_clear(10.01)  # said once
     assert watch.wake_at_s is None
@@ -92,7 +78,7 @@ def test_where_nothing_is_retained_a_short_silence_is_enough(watch):
 
 def test_the_silence_begins_when_the_broker_has_answered_for_the_manifest(watch):
     watch.handle(Connected(Limits()), 10.0)
-    watch.handle(Subscribed(watch.topics[0]), 10.0)
+    watch.handle(Subscribed(watch.next_root_topic), 10.0)
     assert not watch.is_clear(10.0 + MAX_WAIT_S - 0.01)
     assert watch.is_clear(10.0 + MAX_WAIT_S)
 
@@ -108,13 +94,13 @@ def test_what_waits_in_our_session_is_no_silence_but_not_for_ever(watch):
 
 def test_a_broker_that_denies_the_subscription_is_not_waited_for(watch):
     watch.handle(Connected(Limits()), 10.0)
-    watch.handle(Denied(watch.topics[-1], "Not authorized"), 10.0)
+    watch.handle(Denied(watch.manifest_topic, "Not authorized"), 10.0)
     assert watch.is_clear(10.0 + QUIET_S)
 
 
 def test_each_connection_is_watched_anew(watch, manifest):
     connect(watch, 10.0)
-    watch.handle(came(watch.topics[-1], manifest), 10.0)
+    watch.handle(came(watch.manifest_topic, manifest), 10.0)
     assert watch.is_clear(10.0)
     watch.handle(Disconnected("cut"), 11.0)
     assert watch.wake_at_s is None
@@ -130,14 +116,14 @@ def test_a_manifest_that_our_key_signed_and_we_did_not(watch, own, manifest, ver
     with pytest.raises(
         RivalError, match=rf"{TOLD}version {version}, this state knows 1; stop the other one, or restore"
     ):
-        watch.handle(came(watch.topics[-1], other, retained), 0.1)
+        watch.handle(came(watch.manifest_topic, other, retained), 0.1)
 
 
 def test_a_rival_is_found_however_late(watch, own, manifest):
     connect(watch)
     assert watch.is_clear(QUIET_S)
     with pytest.raises(RivalError):
-        watch.handle(came(watch.topics[-1], forged(manifest, own.signing, version=2), retained=False), 500.0)
+        watch.handle(came(watch.manifest_topic, forged(manifest, own.signing, version=2), retained=False), 500.0)
 
 
 def test_another_aggregator_of_the_root_is_a_rival_too(own, manifest):
@@ -148,14 +134,14 @@ def test_another_aggregator_of_the_root_is_a_rival_too(own, manifest):
     )
     watch = RivalWatch(msgspec.structs.replace(own.root, aggregators=listed), lambda: (1, b"ours"))
     with pytest.raises(RivalError):
-        watch.handle(came(watch.topics[-1], forged(manifest, second, b"2" * 16, version=7)), 0.0)
+        watch.handle(came(watch.manifest_topic, forged(manifest, second, b"2" * 16, version=7)), 0.0)
 
 
 def test_an_older_manifest_of_ours_is_none(own, manifest):
     """The broker has it from before; the newer one was committed, and its publication lost."""
     watch = RivalWatch(own.root, lambda: (2, b"newer"))
     connect(watch)
-    watch.handle(came(watch.topics[-1], manifest), 0.1)
+    watch.handle(came(watch.manifest_topic, manifest), 0.1)
     assert watch.is_clear(0.1)
 
 
@@ -164,7 +150,7 @@ def test_our_own_manifest_by_a_key_that_was_rotated_is_ours(own, manifest):
     root = msgspec.structs.replace(own.root, version=2, aggregators=(rotated,))
     watch = RivalWatch(root, lambda: (1, sha256(manifest).digest()))
     connect(watch)
-    watch.handle(came(watch.topics[-1], manifest), 0.1)
+    watch.handle(came(watch.manifest_topic, manifest), 0.1)
     assert watch.is_clear(0.1)
 
 
@@ -183,25 +169,25 @@ def test_what_nobody_of_the_federation_signed_is_ignored(watch, own, manifest):
         forged(manifest, own.registrar.signing, version=9),
     ):
         with pytest.raises(Refused):
-            watch.handle(came(watch.topics[-1], payload, retained=False), 0.1)
+            watch.handle(came(watch.manifest_topic, payload, retained=False), 0.1)
     assert not watch.is_clear(0.2)  # nor does it end the wait
-    watch.handle(came(watch.topics[-1], b""), 0.2)
+    watch.handle(came(watch.manifest_topic, b""), 0.2)
     assert watch.is_clear(0.2 + QUIET_S)
 
 
 def test_a_signed_message_that_is_no_manifest_is_ignored(watch, own):
     header = Header(Type.TASK, own.root.federation, own.id, bytes(16))
     with pytest.raises(Refused):
-        watch.handle(came(watch.topics[-1], write_clear(header, b"x", own.signing)), 0.0)
+        watch.handle(came(watch.manifest_topic, write_clear(header, b"x", own.signing)), 0.0)
 
 
 def test_a_newer_root_document_shows_an_old_copy(watch, own, rig):
     federation = SigningKey((rig.state / "keys" / keys.FEDERATION_KEY).read_bytes())
     following = msgspec.structs.replace(own.root, version=2)
     with pytest.raises(Refused):
-        watch.handle(came(watch.topics[0], sign_root(following, SigningKey.generate())), 0.0)
+        watch.handle(came(watch.next_root_topic, sign_root(following, SigningKey.generate())), 0.0)
     with pytest.raises(RivalError, match="root version 2 is published, this state directory has 1"):
-        watch.handle(came(watch.topics[0], sign_root(following, federation)), 0.0)
+        watch.handle(came(watch.next_root_topic, sign_root(following, federation)), 0.0)
 
 
 def test_three_takeovers_within_a_minute_are_a_fight(watch):
@@ -218,67 +204,6 @@ def test_takeovers_now_and_then_are_not(watch):
 
 
 # In the service
-
-
-class Stage:
-    """A service on a memory broker that already has what others have published, and a record of what is published."""
-
-    def __init__(self, rig):
-        self.rig = rig
-        self.broker = MemoryBroker()
-        self.heard = []
-        self.other = MemoryLink(self.broker, "other", self._hear)
-        self.other.subscribe("#")
-        self.other.start()
-        self.broker.run()
-
-    def _hear(self, event):
-        if isinstance(event, Received):
-            self.heard.append((event.topic, event.payload))
-            self.other.acknowledge(event)
-
-    def retain(self, topic, payload):
-        self.other.publish(topic, payload, retain=True)
-        self.broker.run()
-        self.heard.clear()
-
-    def service(self, make_link=None):
-        self.rig.parts = parts = assemble(self.rig.config)
-        make = make_link or (lambda on_event: MemoryLink(self.broker, parts.client_id, on_event))
-        return Service(parts.core, parts.archive, parts.fleet.topics, make, lambda notice: None, broker="hub")
-
-    def run(self, service, until=lambda: False):
-        async def pump():
-            while not until():
-                self.broker.run()
-                await asyncio.sleep(0.001)
-            service.stop()
-
-        async def both():
-            pumping = asyncio.create_task(pump())
-            try:
-                async with asyncio.timeout(PATIENCE_S):
-                    await service.run()
-            finally:
-                pumping.cancel()
-            self.broker.run()
-
-        asyncio.run(both())
-
-    def topics(self):
-        return [topic for topic, _ in self.heard]
-
-
-@pytest.fixture
-def stopped(rig):
-    """A round is open; the process has ended."""
-    rig.crash()
-    return Stage(rig)
-
-
-def database(rig):
-    with sqlite3.connect(rig.state / "aggregator.db") as connection:
-        return list(connection.iterdump())
 
 
 def test_an_old_copy_stops_before_it_says_anything(stopped, own, manifest):
@@ -303,19 +228,19 @@ def test_an_old_copy_without_the_newest_root_stops_before_it_says_anything(stopp
 def test_a_rival_that_comes_later_ends_the_run_and_nothing_more_is_said(stopped, own, manifest):
     topic = stopped.rig.devices[0].topics.manifest
     service = stopped.service()
-    rival = forged(manifest, own.signing, version=2)
+    other = forged(manifest, own.signing, version=2)
     said = []
 
     def until():
         if not said and topic in stopped.topics():
             said.append(True)
             stopped.heard.clear()
-            stopped.other.publish(topic, rival, retain=True)
+            stopped.other.publish(topic, other, retain=True)
         return False
 
     with pytest.raises(RivalError):
         stopped.run(service, until)
-    assert stopped.heard == [(topic, rival)]
+    assert stopped.heard == [(topic, other)]
 
 
 def test_a_forged_manifest_disturbs_nothing(stopped, manifest, caplog):
@@ -333,11 +258,12 @@ def test_ours_on_the_broker_is_no_rival(stopped, manifest):
     assert (topics.manifest, manifest) in stopped.heard
 
 
-def test_a_broker_that_has_forgotten_all_is_told_after_a_short_silence(stopped):
+def test_a_broker_that_has_forgotten_all_is_told_after_a_short_silence(stopped, monkeypatch):
+    monkeypatch.setattr(rival, "MAX_WAIT_S", 2 * PATIENCE_S)  # to wait for that would be too long
     topic = stopped.rig.devices[0].topics.manifest
     began_s = time.monotonic()
     stopped.run(stopped.service(), until=lambda: topic in stopped.topics())
-    assert QUIET_S <= time.monotonic() - began_s < MAX_WAIT_S - 0.2
+    assert time.monotonic() - began_s >= QUIET_S
 
 
 def test_a_fight_for_the_client_id_ends(stopped):

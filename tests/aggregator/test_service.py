@@ -56,7 +56,9 @@ class Network:
         self.rig.parts = parts = assemble(self.rig.config)
         make = make_link or (lambda on_event: MemoryLink(self.broker, parts.client_id, on_event))
         topics = parts.fleet.topics
-        return Service(parts.core, parts.archive, topics, make, self.told.append, broker="hub:8883", **options)
+        return Service(
+            parts.core, parts.archive, parts.gate, topics, make, self.told.append, broker="hub:8883", **options
+        )
 
     async def pump(self):
         while True:
@@ -108,7 +110,7 @@ def test_the_throttle_counts_frames_as_this_broker_takes_them(network):
         network.attach(device)
     asyncio.run(network.run(network.service(exit_when_done=True)))
     up = network.rig.devices[0].topics.up(network.rig.devices[0].id)
-    assert network.rig.parts.coordinator._throttle._max_frame == network.broker.limits.max_payload_bytes(up)
+    assert network.rig.parts.core.coordinator._throttle._max_frame == network.broker.limits.max_payload_bytes(up)
 
 
 def test_a_device_that_is_added_while_the_aggregator_runs_takes_part(make_rig):

@@ -177,7 +177,7 @@ def test_a_process_that_finds_the_job_done_waits_to_hear_of_the_devices(rig):
     run_to_the_end(rig)
     rig.crash()
     rig.boot()
-    assert rig.parts.coordinator.stage is Stage.DONE
+    assert rig.parts.core.coordinator.stage is Stage.DONE
     assert not rig.finished
     rig.leave()
     assert rig.finished

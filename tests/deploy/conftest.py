@@ -14,8 +14,8 @@ import pytest
 from members import Member
 
 from aggregator import keys
-from aggregator.broker_files import Wanted, Wrote, write
-from aggregator.provision import new_device
+from aggregator.broker.files import Wanted, Wrote, write
+from aggregator.enrolment.provision import new_device
 from aggregator.store import open_store
 from fedloom.trust.tokens import Broker, TlsMode
 from fedloom.wire.topics import Topics

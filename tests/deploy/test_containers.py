@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from aggregator.broker_mosquitto import profile
-from aggregator.broker_profile import Facts
+from aggregator.broker.mosquitto import profile
+from aggregator.broker.profile import Facts
 
 FILES = ["Containerfile.edge", "Containerfile.aggregator"]
 WRITTEN_BY_THE_OPERATOR = "./secrets/"

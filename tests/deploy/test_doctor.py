@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from mqtt_client import Client
 
-from aggregator.startup import exclusive
+from aggregator.state_lock import exclusive
 from fedloom.health.access import PAYLOAD
 from simulation.broker import start_broker
 

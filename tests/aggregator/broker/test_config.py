@@ -183,7 +183,13 @@ def test_without_a_port_for_joining_there_is_no_listener_for_strangers(state: Pa
         ({"hosts": ("hub\nallow_anonymous true",)}, "--host"),
         ({"hosts": ("",)}, "--host"),
         ({"hosts": ("hub.example.org:8883",)}, "--host"),
+        *(({"hosts": (host,)}, "--host") for host in ("..", "-", "a..b", "-hub", "hub-", ".hub", "hub.", "a" * 64)),
         ({"join_port": 8883}, "--join-port"),
+        ({"port": 8884}, "--join-port"),
+        ({"at": ""}, "--at"),
+        ({"kind": "aws-iot", "port": 443}, "--port"),
+        ({"kind": "aws-iot", "join_port": 0}, "--join-port"),
+        ({"kind": "aws-iot", "at": "/"}, "--at"),
         ({"at": "etc"}, "--at"),
         ({"at": "/etc/\nallow_anonymous true"}, "--at"),
         ({"out": Path("/tmp/with space")}, "--out"),
@@ -194,6 +200,25 @@ def test_what_cannot_stand_in_a_configuration_is_refused(state: Path, changes: A
         write(state, wanted(state, **changes))
     assert caught.value.field == field
     assert not (state.parent / "out").exists()
+
+
+def test_the_broker_may_have_its_files_in_the_root_directory(state: Path) -> None:
+    write(state, wanted(state, at="/"))
+    assert "crlfile /crl.pem\n" in contents(state)["mosquitto.conf"].decode()
+
+
+@pytest.mark.parametrize("host", ["hub", "hub_1.local", "10.0.0.1", "2001:db8::1", ".".join(["a" * 63] * 3)])
+def test_these_are_hosts(state: Path, host: str) -> None:
+    write(state, wanted(state, hosts=(host,)))
+
+
+def test_a_broker_that_somebody_else_runs_gets_no_certificate_of_ours(state: Path) -> None:
+    wrote = write(state, wanted(state, kind="aws-iot"))
+    policies = {"device-policy.json", "aggregator-policy.json", "revoked.txt", "README.txt", "ca.crt"}
+    assert names(wrote.files) == policies | {"aggregator.crt", "aggregator.key"}
+    assert common_name(certificate(state, "aggregator")) == keys.load(state).id.hex()
+    read = msgspec.convert({"job": "job.toml"} | tomllib.loads(wrote.aggregator_toml), AggregatorConfig)
+    assert (read.broker.port, read.devices_broker().tls) == (8883, TlsMode.SYSTEM)
 
 
 def test_a_directory_that_others_can_enter_is_refused(state: Path) -> None:

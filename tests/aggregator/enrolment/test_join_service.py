@@ -53,7 +53,9 @@ class Crowd:
         def make_link(on_event):
             return MemoryLink(self.broker, parts.client_id, on_event)
 
-        return Service(parts.core, parts.archive, parts.fleet.topics, make_link, self.told.append, broker="hub:1883")
+        return Service(
+            parts.core, parts.archive, parts.gate, parts.fleet.topics, make_link, self.told.append, broker="hub:1883"
+        )
 
     async def run(self, service, is_over):
         async def pump():

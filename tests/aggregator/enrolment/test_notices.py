@@ -14,7 +14,8 @@ NOTICES = [
     JoinRefused("", "", "malformed"),
     JoinPaused(60.0, 20),
     JoinPaused(60.0, 0),
-    JoinAlarm("gate", "cd" * 16),
+    JoinAlarm("gate", "cd" * 16, "token"),
+    JoinAlarm("gate", "cd" * 16, "tls_key"),
     DeviceRenewed("gate", "ab" * 16, 1_900_000_000),
 ]
 
@@ -29,6 +30,8 @@ def test_notices_for_people():
         "too many ask to join, or seem to: nobody is heard for 60 s, so that rounds go on",
         f"ALARM: token {'cd' * 16}, which gate has used, was used with other keys; "
         "if gate is not yours, run: fedloom device revoke gate",
+        f"ALARM: the TLS key of gate came with token {'cd' * 16} and with other keys; "
+        "if gate is not yours, run: fedloom device revoke gate",
         "",
     ]
 
@@ -39,7 +42,7 @@ def test_notices_for_programs():
         json_lines(out)(notice)
     rows = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [row["event"] for row in rows] == [
-        "joined", "pending", "join_refused", "join_refused", "join_paused", "join_paused", "alarm", "renewed"
+        "joined", "pending", "join_refused", "join_refused", "join_paused", "join_paused", "alarm", "alarm", "renewed"
     ]  # fmt: skip
     assert rows[-1]["not_after"] == 1_900_000_000
 

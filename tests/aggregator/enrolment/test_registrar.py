@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from aggregator import events as ev
 from aggregator.enrolment import tokens
-from aggregator.enrolment.issuing import GRACE_S
 from aggregator.notices import DeviceJoined, JoinAlarm, JoinPending, JoinRefused
 from aggregator.store import open_store
 from fedloom.trust.certificates import new_request
 from fedloom.trust.device_keys import DeviceSecrets
+from fedloom.trust.documents import RENEWAL_GRACE_S
 from fedloom.trust.seal import SealSuite
 from fedloom.wire.envelope import Type
 from fedloom.wire.messages import MAX_ENROL_BYTES, Admission
@@ -30,7 +30,7 @@ def test_a_device_joins_and_takes_part(any_desk):
     assert joiner.credential.not_before == int(desk.rig.utc_s)
     assert joiner.credential.not_after == int(desk.rig.utc_s) + 30 * 86_400
     certificate = x509.load_der_x509_certificate(answer.certificate)
-    assert certificate.not_valid_after_utc.timestamp() == joiner.credential.not_after + GRACE_S
+    assert certificate.not_valid_after_utc.timestamp() == joiner.credential.not_after + RENEWAL_GRACE_S
     assert desk.told(DeviceJoined) == [DeviceJoined("gate", joiner.id.hex(), joiner.token.id.hex())]
     desk.say_ready(joiner)
     assert desk.rig.parts.fleet.ready == {joiner.id}
@@ -68,8 +68,19 @@ def test_another_key_is_refused_and_alarmed(desk, part):
     desk.send(thief, thief.ask())
     assert [(each.verdict, each.reason) for each in thief.answers] == [(Admission.REFUSED, "conflict")]
     assert thief.answers[0].credential == thief.answers[0].certificate == b""
-    assert desk.told(JoinAlarm) == [JoinAlarm("gate", joiner.token.id.hex())]
+    assert desk.told(JoinAlarm) == [JoinAlarm("gate", joiner.token.id.hex(), "token")]
     assert len(desk.devices()) == 2
+
+
+@pytest.mark.parametrize("promised", ["", "hall-3"])
+def test_a_tls_key_of_a_device_that_comes_with_other_keys_is_refused_and_alarmed(desk, promised):
+    joined = desk.joined()
+    thief = desk.joiner(desk.tokens([promised])[0])
+    thief.secrets = thief.secrets._replace(tls=joined.secrets.tls)
+    desk.send(thief, thief.ask())
+    assert [(each.verdict, each.reason) for each in thief.answers] == [(Admission.REFUSED, "conflict")]
+    assert desk.told(JoinAlarm) == [JoinAlarm("gate", thief.token.id.hex(), "tls_key")]
+    assert desk.states() == ["joined", "unused"]
 
 
 def test_a_wrong_secret_tells_no_more_than_an_unknown_token(desk):

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator import events as ev
-from aggregator.enrolment.issuing import GRACE_S, due_at_s
+from aggregator.enrolment.issuing import due_at_s
 from aggregator.enrolment.renewal import SWEEP_S
 from aggregator.notices import DeviceRenewed
 from aggregator.store import open_store
-from fedloom.trust.documents import Credential
+from fedloom.trust.documents import RENEWAL_GRACE_S, Credential
 from fedloom.wire.messages import Admission
 
 DAY_S = 86_400
@@ -62,7 +62,7 @@ def test_a_credential_is_renewed_at_the_next_presence_for_the_same_keys(any_desk
     )
     certificates = [x509.load_der_x509_certificate(each.certificate) for each in joiner.answers]
     assert certificates[0].public_key() == certificates[1].public_key()
-    assert certificates[1].not_valid_after_utc.timestamp() == credential.not_after + GRACE_S
+    assert certificates[1].not_valid_after_utc.timestamp() == credential.not_after + RENEWAL_GRACE_S
     assert desk.told(DeviceRenewed) == [DeviceRenewed("gate", joiner.id.hex(), credential.not_after)]
     desk.say_ready(joiner)
     assert len(joiner.answers) == 2
@@ -103,7 +103,7 @@ def test_a_renewal_survives_a_crash_before_it_is_sent(desk):
 
 def test_a_device_that_slept_is_renewed_and_only_then_takes_part(desk):
     joiner = desk.joined()
-    desk.rig.utc_s += 30 * DAY_S + GRACE_S - 1
+    desk.rig.utc_s += 30 * DAY_S + RENEWAL_GRACE_S - 1
     desk.say_ready(joiner)
     assert desk.rig.parts.fleet.ready == set()
     assert joiner.credential.not_after > desk.rig.utc_s
@@ -113,7 +113,7 @@ def test_a_device_that_slept_is_renewed_and_only_then_takes_part(desk):
 
 def test_a_device_that_slept_too_long_gets_nothing_and_the_operator_hears_of_it_once(desk):
     joiner = desk.joined()
-    desk.rig.utc_s += 30 * DAY_S + GRACE_S + 1
+    desk.rig.utc_s += 30 * DAY_S + RENEWAL_GRACE_S + 1
     desk.say_ready(joiner)
     desk.say_ready(joiner)
     assert len(joiner.answers) == 1
