@@ -1,7 +1,7 @@
 """The errors that both ends share.
 
-fedloom.link (QueueFullError), edge_client (NotJoinedError), aggregator (RivalError), strategies (FusionError) and
-simulation (FleetError) each derive one of their own.
+fedloom.link (QueueFullError), edge_client (NotJoinedError), aggregator (RivalError, DamagedError), strategies
+(FusionError) and simulation (FleetError) derive their own.
 
 FedloomError
 ├── InputError          something a person wrote or supplied is wrong: exit status 2, one line with the remedy
@@ -78,6 +78,7 @@ class Reason(StrEnum):
     LATE = "late"
     REVOKED = "revoked"
     CONFLICT = "conflict"
+    TOO_MANY = "too_many"
     BAD_SIGNATURE = "bad_signature"
     BAD_CREDENTIAL = "bad_credential"
     EXPIRED = "expired"
@@ -90,6 +91,7 @@ class Reason(StrEnum):
     BAD_METRICS = "bad_metrics"
     OLD = "old"
     HASH_MISMATCH = "hash_mismatch"
+    BUSY = "busy"
     UNKNOWN_TOKEN = "unknown_token"  # noqa: S105 - a code, not a secret
     REJECTED = "rejected"
 

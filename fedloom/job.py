@@ -1,5 +1,6 @@
 """A job: everything that a federation needs to know to learn one model, as one TOML file of data."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +17,9 @@ Encoding = Literal["float32", "float16", "int8"]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
 Share = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
-
+CHUNK_BYTES = 96 * 1024
+"""Leaves room in AWS IoT Core's 128 KB for topic and packet header."""
+MIN_CHUNK_BYTES = 1024
 
 _METRICS: dict[Loss, tuple[str, ...]] = {
     "mse": ("loss", "mse", "mae", "r2"),
@@ -87,11 +90,32 @@ class Rounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evaluate: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 1.0
     """Share of the invited devices that evaluates the new model on its own hold-out each round."""
 
+    def fewest(self, share: float) -> int:
+        """Updates that a model is never made of fewer than, where this share of the devices is asked."""
+        return self.min_updates or max(1, math.ceil(self.quorum * share * self.devices / 2 - 1e-9))
+
+
+class Asynchronous(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Buffered asynchronous aggregation (FedBuff, Nguyen et al. 2022, arXiv:2106.06639): nobody waits for the slowest.
+
+    A round is a buffer: it closes when so many updates are in it, whichever model they were trained from. A device
+    finishes what it trains when a newer model comes, and takes that one next.
+    """
+
+    buffer: PositiveInt
+    """Updates that are fused at once (K in the paper)."""
+    max_staleness: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
+    """Rounds, tries included, after which an update of an older model is refused as late; its round's key is kept for
+    so long."""
+
 
 class UpdateRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How updates travel and what is admitted."""
 
     encoding: Encoding = "float32"
+    chunk_bytes: Annotated[int, msgspec.Meta(ge=MIN_CHUNK_BYTES, le=120 * 1024)] = CHUNK_BYTES
+    """A larger model travels to the devices in pieces of this size; smaller ones where links are too slow, or too often
+    cut, for one to get through."""
     max_norm: Annotated[float, msgspec.Meta(gt=0.0)] = 1e6
     """Euclidean norm above which an update is refused."""
     max_samples: PositiveInt = 10_000_000
@@ -126,6 +150,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     training: TrainPlan
     rounds: Rounds
     update: UpdateRules = UpdateRules()
+    asynchronous: Asynchronous | None = None
+    """Not set: synchronous rounds."""
     stopping: Stopping = Stopping()
     strategy: StrategyChoice = StrategyChoice()
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
@@ -169,8 +195,22 @@ def check_job(job: Job, where: str) -> None:
     if job.rounds.min_updates > job.rounds.devices:
         problem = f"{job.rounds.min_updates} updates, but the job starts with {job.rounds.devices} devices"
         raise ConfigError(where, "rounds.min_updates", problem, "set it to rounds.devices at most, or raise that")
+    if job.asynchronous:
+        _check_buffer(job, job.asynchronous.buffer, where)
     if job.data.window:
         _check_window(job, job.data.window, where)
+
+
+def _check_buffer(job: Job, buffer: int, where: str) -> None:
+    """Refuse a buffer that is never full, or full with fewer updates than a model may be made of."""
+    rounds, key = job.rounds, "asynchronous.buffer"
+    most, fewest = max(1, math.ceil(rounds.cohort * rounds.devices - 1e-9)), rounds.fewest(rounds.cohort)
+    if buffer > most:
+        problem = f"{buffer} updates, but a round of rounds.devices = {rounds.devices} may bring {most} only"
+        raise ConfigError(where, key, problem, f"set it to {most} at most, or raise rounds.devices or rounds.cohort")
+    if buffer < fewest:
+        problem = f"{buffer} updates, but no model is made of fewer than {fewest}"
+        raise ConfigError(where, key, problem, f"raise it to {fewest}, or set rounds.min_updates to {buffer}")
 
 
 def _check_classes(job: Job, where: str) -> None:

@@ -45,6 +45,18 @@ def test_a_good_job_loads(job):
         ),
         ({"training": 'loss = "cross_entropy"\nlocal_epoch = 2'}, "did you mean 'local_epochs'?"),
         ({"rounds": "count = 0"}, "rounds.count: 0"),
+        (
+            {"rounds": "count = 1\ndevices = 8", "asynchronous": "buffer = 9"},
+            "asynchronous.buffer: 9 updates, but a round of rounds.devices = 8 may bring 8 only; set it to 8 at most",
+        ),
+        (
+            {"rounds": "count = 1\ndevices = 8\ncohort = 0.5", "asynchronous": "buffer = 5"},
+            "may bring 4 only",
+        ),
+        (
+            {"rounds": "count = 1\ndevices = 8", "asynchronous": "buffer = 3"},
+            "no model is made of fewer than 4; raise it to 4, or set rounds.min_updates to 3",
+        ),
         ({"rounds": "count = 1\nquorum = 1.5"}, "rounds.quorum: 1.5"),
         (
             {"rounds": "count = 1\ndevices = 3\nmin_updates = 4"},

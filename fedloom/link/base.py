@@ -62,6 +62,12 @@ class Denied(NamedTuple):
     reason: str
 
 
+class Sent(NamedTuple):
+    """The broker has, or has refused, a message that was published with `tell`."""
+
+    topic: str
+
+
 class Token(NamedTuple):
     """Names a received message to `acknowledge`; void once its connection is gone."""
 
@@ -77,8 +83,12 @@ class Received(NamedTuple):
     retained: bool
     token: Token
 
+    def settled(self) -> "Received":
+        """The same once it was acknowledged: to do so again would be about whatever has its packet id by then."""
+        return self._replace(token=Token(self.token.connection, 0))
 
-Event = Connected | Disconnected | Subscribed | Denied | Received
+
+Event = Connected | Disconnected | Subscribed | Denied | Sent | Received
 OnEvent = Callable[[Event], None]
 """Called from the network thread: it must only put the event into a queue."""
 
@@ -130,8 +140,8 @@ class Link(Protocol):
     def start(self) -> None:
         """Connect, and stay connected."""
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Queue a message at QoS 1; it is sent again until the broker has acknowledged it.
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, tell: bool = False) -> None:
+        """Queue a message at QoS 1; it is sent again until the broker has acknowledged it, `Sent` if we are to `tell`.
 
         Raises:
             QueueFullError: the queue's bound is reached; nothing was queued.
@@ -144,8 +154,11 @@ class Link(Protocol):
     def withdraw(self, topic: str) -> None:
         """Give up the messages on `topic` that are not on the wire yet, so that nothing waits behind them."""
 
-    def subscribe(self, topic_filter: str) -> None:
-        """Subscribe at QoS 1, now and after every connection."""
+    def subscribe(self, topic_filter: str, *, renew: bool = True) -> None:
+        """Subscribe at QoS 1, now and after every connection; then retained messages come again.
+
+        Without `renew` not where the broker still has the subscription: what it was sending it goes on sending.
+        """
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Forget a subscription."""

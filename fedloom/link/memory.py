@@ -16,6 +16,7 @@ from fedloom.link.base import (
     OnEvent,
     QueueFullError,
     Received,
+    Sent,
     Subscribed,
     Token,
     Will,
@@ -116,6 +117,10 @@ class MemoryBroker:
         session.waiting.extend((each, True) for topic, each in self._retained.items() if matches(topic_filter, topic))
         link.emit(Subscribed(topic_filter))
 
+    def has(self, client_id: str, topic_filter: str) -> bool:
+        """Whether the broker remembers a subscription."""
+        return topic_filter in self._sessions[client_id].filters
+
     def unsubscribe(self, client_id: str, topic_filter: str) -> None:
         self._sessions[client_id].filters.discard(topic_filter)
 
@@ -156,7 +161,7 @@ class MemoryLink:
         self.make_will = will
         self.online = False
         self._broker = broker
-        self._filters: dict[str, None] = {}
+        self._filters: dict[str, bool] = {}
         self._forgotten: dict[str, None] = {}
         self._queue = OutgoingQueue(max_queued_bytes)
         self._closed = False
@@ -164,7 +169,7 @@ class MemoryLink:
     def start(self) -> None:
         self._broker.links[self.client_id] = self
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, tell: bool = False) -> None:
         check_topic(topic)
         limits = self._broker.limits
         if self._closed:
@@ -172,7 +177,7 @@ class MemoryLink:
         if len(payload) > limits.max_payload_bytes(topic):
             limit = limits.max_packet_bytes
             raise LinkError(f"{len(payload)} bytes on {topic}: the broker takes packets of at most {limit} bytes")
-        if not self._queue.offer(Outgoing(topic, payload, retain)):
+        if not self._queue.offer(Outgoing(topic, payload, retain, tell)):
             raise QueueFullError(f"{len(self._queue)} messages wait for the broker already")
         self._send()
 
@@ -182,9 +187,9 @@ class MemoryLink:
     def withdraw(self, topic: str) -> None:
         self._queue.withdraw(topic)
 
-    def subscribe(self, topic_filter: str) -> None:
+    def subscribe(self, topic_filter: str, *, renew: bool = True) -> None:
         self._forgotten.pop(topic_filter, None)
-        self._filters[topic_filter] = None
+        self._filters[topic_filter] = renew
         if self.online:
             self._broker.subscribe(self, topic_filter)
 
@@ -212,11 +217,14 @@ class MemoryLink:
         for each in self._forgotten:
             self._broker.unsubscribe(self.client_id, each)
         self._forgotten.clear()
-        for each in self._filters:
-            self._broker.subscribe(self, each)
+        for each, renew in self._filters.items():
+            if renew or not self._broker.has(self.client_id, each):
+                self._broker.subscribe(self, each)
         self._send()
 
     def _send(self) -> None:
         while self.online and (message := self._queue.take(window=1)) is not None:
             self._queue.drop(message)
             self._broker.route(message)
+            if message.tell:
+                self.emit(Sent(message.topic))

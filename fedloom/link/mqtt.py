@@ -28,12 +28,14 @@ from fedloom.link.base import (
     MakeWill,
     OnEvent,
     Received,
+    Sent,
     Subscribed,
     Token,
     matches,
 )
 from fedloom.link.config import MqttConfig, read_password, tls_context
 from fedloom.link.mqtt_client import UNSUPPORTED_PROTOCOL, V5, LastError, connect_properties, make_client
+from fedloom.link.outgoing import Outgoing
 from fedloom.link.reconnecting import CLOSE_TIMEOUT_S, End, ReconnectingLink, default_retry_s
 
 __all__ = ["MqttConfig", "MqttLink"]
@@ -133,6 +135,7 @@ class _Connection:
         self._client.unsubscribe(filters)
         for each in filters:
             self._link.forgotten.pop(each, None)
+            self._link.confirmed.discard(each)
 
     def acknowledge(self, token: Token) -> None:
         if token.connection == self._serial and token.packet_id:
@@ -199,6 +202,7 @@ class _Connection:
                 self._link.emit(Denied(message.topic, f"{len(message.payload)} bytes are more than the broker takes"))
                 with self._link.lock:
                     self._link.queue.drop(message)
+                self._tell(message)
                 continue
             sent = self._client.publish(message.topic, message.payload, qos=1, retain=message.retain)
             with self._link.lock:
@@ -261,7 +265,10 @@ class _Connection:
         self.live = True  # before the filters are read: see ReconnectingLink._command
         if forgotten := list(self._link.forgotten):
             self.unsubscribe(forgotten)
-        if filters := list(self._link.filters):
+        if not flags.session_present:
+            self._link.confirmed.clear()
+        known = self._link.confirmed
+        if filters := [each for each, renew in list(self._link.filters.items()) if renew or each not in known]:
             self.subscribe(filters)
         self._link.connected(self._limits)
 
@@ -276,7 +283,11 @@ class _Connection:
         self, client: paho.Client, userdata: object, packet_id: int, codes: list[ReasonCode], _: Properties | None
     ) -> None:
         for topic_filter, code in zip(self._subscribing.pop(packet_id, []), codes, strict=False):
-            self._link.emit(Denied(topic_filter, str(code)) if code.is_failure else Subscribed(topic_filter))
+            if code.is_failure:
+                self._link.emit(Denied(topic_filter, str(code)))
+                continue
+            self._link.confirmed.add(topic_filter)
+            self._link.emit(Subscribed(topic_filter))
 
     def _on_message(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
         if message.qos == 0 and not any(matches(each, message.topic) for each in list(self._link.filters)):
@@ -289,5 +300,11 @@ class _Connection:
     ) -> None:
         with self._link.lock:
             message = self._link.queue.acknowledged(packet_id)
-        if message is not None and code.is_failure:
-            self._link.emit(Denied(message.topic, str(code)))
+        if message is not None:
+            if code.is_failure:
+                self._link.emit(Denied(message.topic, str(code)))
+            self._tell(message)
+
+    def _tell(self, message: Outgoing) -> None:
+        if message.tell:
+            self._link.emit(Sent(message.topic))

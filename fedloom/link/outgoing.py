@@ -13,6 +13,8 @@ class Outgoing(NamedTuple):
     topic: str
     payload: bytes
     retain: bool
+    tell: bool = False
+    """Whether somebody wants to know when the broker has it."""
 
     @property
     def cost_bytes(self) -> int:

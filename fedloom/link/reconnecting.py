@@ -77,7 +77,10 @@ class ReconnectingLink:
         self.lock = threading.Lock()
         self.queue = OutgoingQueue(max_queued_bytes)
         """Under `lock`."""
-        self.filters: dict[str, None] = {}
+        self.filters: dict[str, bool] = {}
+        """With whether each is to be renewed at every connection."""
+        self.confirmed: set[str] = set()
+        """Filters that the broker's session holds; for the network thread alone."""
         self.forgotten: dict[str, None] = {}
         """Filters that the broker's session may still hold."""
         self.oversized = 0
@@ -98,7 +101,7 @@ class ReconnectingLink:
     def start(self) -> None:
         self._thread.start()
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, tell: bool = False) -> None:
         check_topic(topic)
         if self.closing.is_set():
             raise LinkError("the link is closed")
@@ -106,7 +109,7 @@ class ReconnectingLink:
             limit = self._limits.max_packet_bytes
             raise LinkError(f"{len(payload)} bytes on {topic}: the broker takes packets of at most {limit} bytes")
         with self.lock:
-            if not self.queue.offer(Outgoing(topic, payload, retain)):
+            if not self.queue.offer(Outgoing(topic, payload, retain, tell)):
                 raise QueueFullError(f"{len(self.queue)} messages wait for the broker already")
         self._wake()
 
@@ -118,9 +121,9 @@ class ReconnectingLink:
         with self.lock:
             self.queue.withdraw(topic)
 
-    def subscribe(self, topic_filter: str) -> None:
+    def subscribe(self, topic_filter: str, *, renew: bool = True) -> None:
         self.forgotten.pop(topic_filter, None)
-        self.filters[topic_filter] = None
+        self.filters[topic_filter] = renew
         self._command(lambda connection: connection.subscribe([topic_filter]))
 
     def unsubscribe(self, topic_filter: str) -> None:

@@ -10,13 +10,22 @@ A frame, big-endian:
     4   blob length in bytes
     …   slice: ceil(length / count) bytes, the last frame has what is left
 
-A blob that fits one message travels as it is: an envelope has a magic of its own.
+A blob that fits one message travels as it is: an envelope has a magic of its own. Who does not know which of its frames
+have arrived asks, and is told by a `Missing` (see fedloom.wire.messages). A question:
+
+    3   magic "FLQ"
+    1   version, 1
+    16  transfer
+    2   count of frames
+    4   blob length in bytes
 """
 
 import hashlib
 import struct
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from fedloom.errors import Reason, Refused
 
@@ -24,31 +33,77 @@ MAX_FRAME = 120 * 1024
 """Bytes; the smallest limit of a broker in wide use is 128 KB (AWS IoT Core)."""
 MIN_SLICE = 256
 """Bytes; smaller slices would cost a receiver more in bookkeeping than in content."""
+TRANSFER_BYTES = 16
 
 MAGIC = b"FLF"
+QUESTION_MAGIC = b"FLQ"
 VERSION = 1
 _HEADER = struct.Struct(">3sB16sHHI")
+_QUESTION = struct.Struct(">3sB16sHI")
 HEADER_BYTES = _HEADER.size
+
+
+class Transfer(NamedTuple):
+    """A blob on its way in frames: its name, and how it is cut. Cut otherwise, it is another transfer."""
+
+    id: bytes
+    """The first 16 bytes of the blob's SHA-256."""
+    frames: int
+    """How many."""
+    total: int
+    """Bytes of the blob."""
+
+    @property
+    def slice_bytes(self) -> int:
+        """Of each frame but the last."""
+        return -(-self.total // self.frames)
+
+    def span(self, index: int) -> tuple[int, int]:
+        """Where the slice of a frame begins in the blob, and its length."""
+        start = index * self.slice_bytes
+        return start, min(self.slice_bytes, self.total - start)
+
+    def frame_header(self, index: int) -> bytes:
+        """What goes before the slice."""
+        return _HEADER.pack(MAGIC, VERSION, self.id, index, self.frames, self.total)
+
+    def question(self) -> bytes:
+        """Asks which frames are missing."""
+        return _QUESTION.pack(QUESTION_MAGIC, VERSION, self.id, self.frames, self.total)
+
+
+class Frame(NamedTuple):
+    """A piece of a blob."""
+
+    transfer: Transfer
+    number: int
+    piece: bytes
+
+
+def cut(digest: bytes, total: int, max_frame: int = MAX_FRAME) -> Transfer:
+    """How a blob of `total` bytes that does not fit `max_frame` travels; `digest` is its SHA-256.
+
+    Raises:
+        Refused: it needs more than 65,535 frames, or frames so small that no receiver takes them.
+    """
+    room = max_frame - HEADER_BYTES
+    count = -(-total // room) if room >= 2 * MIN_SLICE else 0  # slices are levelled, to half of the room at worst
+    if not 0 < count <= 0xFFFF or total > 0xFFFF_FFFF:
+        raise Refused(Reason.TOO_LARGE, f"{total} bytes in frames of at most {max_frame}")
+    return Transfer(digest[:TRANSFER_BYTES], count, total)
 
 
 def split(blob: bytes, max_frame: int = MAX_FRAME) -> list[bytes]:
     """The blob itself where it fits, else its frames, each of at most `max_frame` bytes.
 
     Raises:
-        Refused: it needs more than 65,535 frames, or frames so small that no receiver takes them.
+        Refused: see `cut`.
     """
     if len(blob) <= max_frame:
         return [blob]
-    room = max_frame - HEADER_BYTES
-    count = -(-len(blob) // room) if room >= 2 * MIN_SLICE else 0  # slices are levelled, to half of the room at worst
-    if not 0 < count <= 0xFFFF or len(blob) > 0xFFFF_FFFF:
-        raise Refused(Reason.TOO_LARGE, f"{len(blob)} bytes in frames of at most {max_frame}")
-    size = -(-len(blob) // count)
-    transfer = hashlib.sha256(blob).digest()[:16]
-    return [
-        _HEADER.pack(MAGIC, VERSION, transfer, index, count, len(blob)) + blob[index * size : (index + 1) * size]
-        for index in range(count)
-    ]
+    transfer = cut(hashlib.sha256(blob).digest(), len(blob), max_frame)
+    spans = [transfer.span(index) for index in range(transfer.frames)]
+    return [transfer.frame_header(index) + blob[at : at + size] for index, (at, size) in enumerate(spans)]
 
 
 def is_frame(payload: bytes) -> bool:
@@ -56,81 +111,75 @@ def is_frame(payload: bytes) -> bool:
     return payload[: len(MAGIC)] == MAGIC
 
 
-class _Transfer:
-    """The frames of one blob that have come so far."""
-
-    def __init__(self, count: int, total: int) -> None:
-        self.count = count
-        self.total = total
-        self.slices: dict[int, bytes] = {}
+def is_question(payload: bytes) -> bool:
+    """Whether a message asks for the missing frames of a transfer."""
+    return payload[: len(QUESTION_MAGIC)] == QUESTION_MAGIC
 
 
-class Assembler:
-    """Puts blobs together from frames in any order, with duplicates, within bounded memory.
+def read_frame(frame: bytes, max_blob_bytes: int) -> Frame:
+    """A frame whose parts fit together.
 
-    Memory: at most max_transfers · max_blob_bytes of content, and bookkeeping of slices of at least MIN_SLICE bytes.
+    Raises:
+        Refused: MALFORMED, UNKNOWN_VERSION, TOO_LARGE or WRONG_LENGTH.
     """
-
-    def __init__(self, max_blob_bytes: int, max_transfers: int, max_per_source: int = 2) -> None:
-        """When a transfer too many begins, the oldest unfinished one goes: the source's own, if it has its share."""
-        self._max_blob_bytes = max_blob_bytes
-        self._max_transfers = max_transfers
-        self._max_per_source = max_per_source
-        self._transfers: OrderedDict[tuple[str, bytes], _Transfer] = OrderedDict()
-
-    def accept(self, frame: bytes, source: str = "") -> bytes | None:
-        """Take a frame; returns the blob when that completes it.
-
-        `source` names the sender (by its topic), so that nobody can spoil or crowd out another's transfers.
-
-        Raises:
-            Refused: malformed, too large, or the finished blob is not the one announced.
-        """
-        transfer, index, count, total, piece = _parse(frame, self._max_blob_bytes)
-        key = (source, transfer)
-        state = self._transfers.get(key)
-        if state is None:
-            self._make_room(source)
-            state = self._transfers[key] = _Transfer(count, total)
-        if (state.count, state.total) != (count, total):
-            raise Refused(Reason.MALFORMED, "frames of one transfer disagree on its size")
-        state.slices.setdefault(index, piece)
-        if len(state.slices) < count:
-            return None
-        del self._transfers[key]
-        blob = b"".join(state.slices[each] for each in range(count))
-        if hashlib.sha256(blob).digest()[:16] != transfer:
-            raise Refused(Reason.HASH_MISMATCH, "the frames do not make up the blob announced")
-        return blob
-
-    def held_bytes(self) -> int:
-        """Content held for unfinished transfers."""
-        return sum(len(piece) for state in self._transfers.values() for piece in state.slices.values())
-
-    def _make_room(self, source: str) -> None:
-        own = [key for key in self._transfers if key[0] == source]
-        if len(own) >= self._max_per_source:
-            del self._transfers[own[0]]
-        elif len(self._transfers) >= self._max_transfers:
-            self._transfers.popitem(last=False)
-
-
-def _parse(frame: bytes, max_blob_bytes: int) -> tuple[bytes, int, int, int, bytes]:
-    """Transfer, index, count, total and slice of a frame whose parts fit together."""
     if len(frame) < HEADER_BYTES or not is_frame(frame):
         raise Refused(Reason.MALFORMED, f"{len(frame)} bytes are not a frame")
-    _, version, transfer, index, count, total = _HEADER.unpack_from(frame)
+    _, version, name, index, count, total = _HEADER.unpack_from(frame)
+    transfer = _checked(version, Transfer(name, count, total), max_blob_bytes)
+    if index >= count:
+        raise Refused(Reason.MALFORMED, f"frame {index} of {count}")
+    piece = frame[HEADER_BYTES:]
+    if len(piece) != transfer.span(index)[1]:
+        raise Refused(Reason.WRONG_LENGTH, f"frame {index} of {count} has {len(piece)} bytes")
+    return Frame(transfer, index, piece)
+
+
+def read_question(payload: bytes, max_blob_bytes: int) -> Transfer:
+    """The transfer that is asked about.
+
+    Raises:
+        Refused: MALFORMED, UNKNOWN_VERSION or TOO_LARGE.
+    """
+    if len(payload) != _QUESTION.size or not is_question(payload):
+        raise Refused(Reason.MALFORMED, f"{len(payload)} bytes are not a question")
+    _, version, name, count, total = _QUESTION.unpack(payload)
+    return _checked(version, Transfer(name, count, total), max_blob_bytes)
+
+
+def _checked(version: int, transfer: Transfer, max_blob_bytes: int) -> Transfer:
+    _, count, total = transfer
     if version != VERSION:
         raise Refused(Reason.UNKNOWN_VERSION, f"frame version {version}")
     if total > max_blob_bytes:
         raise Refused(Reason.TOO_LARGE, f"a blob of {total} bytes, at most {max_blob_bytes} are taken")
-    size = -(-total // max(count, 1))
-    if count < 2 or index >= count or size < MIN_SLICE or (count - 1) * size >= total:
-        raise Refused(Reason.MALFORMED, f"frame {index} of {count} for {total} bytes")
-    piece = frame[HEADER_BYTES:]
-    if len(piece) != min(size, total - index * size):
-        raise Refused(Reason.WRONG_LENGTH, f"frame {index} of {count} has {len(piece)} bytes")
-    return transfer, index, count, total, piece
+    if count < 2 or transfer.slice_bytes < MIN_SLICE or (count - 1) * transfer.slice_bytes >= total:
+        raise Refused(Reason.MALFORMED, f"{count} frames for {total} bytes")
+    return transfer
+
+
+def pack_missing(missing: Iterable[int], count: int) -> bytes:
+    """A bit for each of `count` frames, the first one the highest bit of the first byte.
+
+    >>> pack_missing([0, 9], 10).hex()
+    '8040'
+    """
+    flags = np.zeros(count, np.uint8)
+    flags[list(missing)] = 1
+    return np.packbits(flags).tobytes()
+
+
+def read_missing(bits: bytes, count: int) -> list[int]:
+    """The numbers of the frames whose bits are set.
+
+    Raises:
+        Refused: MALFORMED, there are not as many bits as frames.
+    """
+    if len(bits) != -(-count // 8):
+        raise Refused(Reason.MALFORMED, f"{len(bits)} bytes of bits for {count} frames")
+    flags = np.unpackbits(np.frombuffer(bits, np.uint8))
+    if flags[count:].any():
+        raise Refused(Reason.MALFORMED, f"bits beyond the last of {count} frames")
+    return [int(index) for index in flags.nonzero()[0]]
 
 
 def chunk_hashes(blob: bytes, chunk_bytes: int) -> tuple[bytes, ...]:
@@ -143,46 +192,34 @@ def chunk_at(blob: bytes, chunk_bytes: int, index: int) -> bytes:
     return blob[index * chunk_bytes : (index + 1) * chunk_bytes]
 
 
-class Download:
+class Chunks(NamedTuple):
     """A blob whose chunks are known by their hashes: each is checked alone, so a download resumes where it stopped."""
 
-    def __init__(self, chunk_hashes: Sequence[bytes], chunk_bytes: int, total_bytes: int) -> None:
+    hashes: tuple[bytes, ...]
+    chunk_bytes: int
+    total: int
+
+    @classmethod
+    def checked(cls, hashes: Sequence[bytes], chunk_bytes: int, total: int) -> "Chunks":
         """Raises Refused when number, size and total do not fit together."""
-        if chunk_bytes < 1 or total_bytes < 1 or len(chunk_hashes) != -(-total_bytes // chunk_bytes):
-            problem = f"{len(chunk_hashes)} chunks of {chunk_bytes} bytes for {total_bytes} bytes"
-            raise Refused(Reason.MALFORMED, problem)
-        self._hashes = tuple(chunk_hashes)
-        self._chunk_bytes = chunk_bytes
-        self._total_bytes = total_bytes
-        self._chunks: dict[int, bytes] = {}
+        if chunk_bytes < 1 or total < 1 or len(hashes) != -(-total // chunk_bytes):
+            raise Refused(Reason.MALFORMED, f"{len(hashes)} chunks of {chunk_bytes} bytes for {total} bytes")
+        return cls(tuple(hashes), chunk_bytes, total)
 
-    @property
-    def complete(self) -> bool:
-        return len(self._chunks) == len(self._hashes)
+    def span(self, index: int) -> tuple[int, int]:
+        """Where a chunk begins in the blob, and its length."""
+        start = index * self.chunk_bytes
+        return start, min(self.chunk_bytes, self.total - start)
 
-    def accept(self, index: int, payload: bytes) -> bool:
-        """Take a chunk; returns whether it was new.
+    def check(self, index: int, payload: bytes) -> None:
+        """Return if this is chunk `index`.
 
         Raises:
             Refused: there is no such chunk, or its length or hash is wrong.
         """
-        if not 0 <= index < len(self._hashes):
-            raise Refused(Reason.MALFORMED, f"chunk {index} of {len(self._hashes)}")
-        if index in self._chunks:
-            return False
-        if len(payload) != min(self._chunk_bytes, self._total_bytes - index * self._chunk_bytes):
+        if not 0 <= index < len(self.hashes):
+            raise Refused(Reason.MALFORMED, f"chunk {index} of {len(self.hashes)}")
+        if len(payload) != self.span(index)[1]:
             raise Refused(Reason.WRONG_LENGTH, f"chunk {index} has {len(payload)} bytes")
-        if hashlib.sha256(payload).digest() != self._hashes[index]:
+        if hashlib.sha256(payload).digest() != self.hashes[index]:
             raise Refused(Reason.HASH_MISMATCH, f"chunk {index}")
-        self._chunks[index] = payload
-        return True
-
-    def assemble(self) -> bytes:
-        """The blob.
-
-        Raises:
-            Refused: chunks are missing.
-        """
-        if not self.complete:
-            raise Refused(Reason.WRONG_LENGTH, f"{len(self._hashes) - len(self._chunks)} chunks are missing")
-        return b"".join(self._chunks[index] for index in range(len(self._hashes)))

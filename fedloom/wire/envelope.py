@@ -66,6 +66,7 @@ class Type(IntEnum):
     PRESENCE = 5
     ENROL = 6
     MEMBERSHIP = 7
+    MISSING = 8
 
 
 class Header(NamedTuple):

@@ -15,6 +15,7 @@ from fedloom.trust.tokens import Broker
 MAX_MANIFEST_BYTES = 120 * 1024
 MAX_TASK_BYTES = 4 * 1024
 MAX_RECEIPT_BYTES = 4 * 1024
+MAX_MISSING_BYTES = 9 * 1024
 MAX_PRESENCE_BYTES = 4 * 1024
 MAX_ENROL_BYTES = 8 * 1024
 MAX_MEMBERSHIP_BYTES = 16 * 1024
@@ -77,6 +78,9 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     round_key: bytes
     """The HPKE public key that updates of this round are sealed to; empty when DONE."""
     deadline_s: float
+    max_staleness: Count
+    """How many manifests later an answer to this one still counts; 0 in a synchronous round, where the next manifest
+    ends it for everybody."""
     issued_at: Count
     """Seconds since 1970 (UTC) on the aggregator's clock: a floor for a device whose own clock may be wrong."""
     brief: bytes
@@ -139,6 +143,18 @@ class Receipt(msgspec.Struct, frozen=True, array_like=True):
     """SHA-256 of the update's whole envelope."""
     verdict: Verdict
     reason: Text
+    come_back_s: Annotated[int, msgspec.Meta(ge=0, le=2_592_000)]
+    """Pace steering (Bonawitz et al. 2019, arXiv:1902.01046, section 2.3): a device that sleeps between rounds is
+    wanted again after so many seconds; 0 where it may as well stay."""
+
+
+class Missing(msgspec.Struct, frozen=True, array_like=True):
+    """The aggregator's word on a transfer that is not complete, sealed to the device: which frames it lacks."""
+
+    transfer: Id
+    """See fedloom.wire.chunks."""
+    frames: Annotated[bytes, msgspec.Meta(max_length=8192)]
+    """A bit for each frame, the first one the highest bit of the first byte; 1 where it is missing."""
 
 
 class Admission(StrEnum):
@@ -163,7 +179,8 @@ class Capabilities(msgspec.Struct, frozen=True, array_like=True):
 class Presence(msgspec.Struct, frozen=True, array_like=True):
     """What a device says of itself; a hint only. `lost` is its last will."""
 
-    state: Literal["ready", "disconnected", "lost"]
+    state: Literal["ready", "sleeping", "disconnected", "lost"]
+    """`sleeping`: it comes back by itself, see `Receipt.come_back_s`."""
     software: Text
     not_after: Count
     """Of the credential that the device holds: the registrar renews it in time, unasked."""

@@ -12,14 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from fedloom.errors import Reason, Refused
+from fedloom.job import CHUNK_BYTES
 from fedloom.learning.layout import Vector
 from fedloom.learning.standardise import Standardiser
 from fedloom.wire.chunks import chunk_at, chunk_hashes
 from fedloom.wire.messages import ModelRef
 from fedloom.wire.once import open_once, seal_once
 
-CHUNK_BYTES = 96 * 1024
-"""Leaves room in AWS IoT Core's 128 KB for topic and packet header."""
 _DOMAIN = b"fedloom/1/model"
 
 
@@ -40,11 +39,16 @@ def plain_model(weights: Vector, standardiser: Standardiser | None) -> bytes:
     return b"".join(part.astype("<f4", copy=False).tobytes() for part in parts)
 
 
-def seal_model(plain: bytes, version: int, key: bytes) -> SealedModel:
+def model_hash(weights: Vector, standardiser: Standardiser | None) -> bytes:
+    """SHA-256 of the plain model: its name in manifests and in the aggregator's store."""
+    return sha256(plain_model(weights, standardiser)).digest()
+
+
+def seal_model(plain: bytes, version: int, key: bytes, chunk_bytes: int = CHUNK_BYTES) -> SealedModel:
     """Seal `plain` under a `key` that is used for nothing else."""
     cipher = seal_once(plain, key, _DOMAIN)
-    hashes = chunk_hashes(cipher, CHUNK_BYTES)
-    ref = ModelRef(version, sha256(plain).digest(), sha256(cipher).digest(), len(cipher), CHUNK_BYTES, hashes)
+    hashes = chunk_hashes(cipher, chunk_bytes)
+    ref = ModelRef(version, sha256(plain).digest(), sha256(cipher).digest(), len(cipher), chunk_bytes, hashes)
     return SealedModel(ref, cipher)
 
 

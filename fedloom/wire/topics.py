@@ -44,10 +44,6 @@ class Topics(NamedTuple):
         """A chunk of the sealed model whose SHA-256 is `model`."""
         return self._under(f"all/model/{model.hex()}/{number}")
 
-    def chunks(self, model: bytes) -> str:
-        """The filter for all chunks of a model."""
-        return self._under(f"all/model/{model.hex()}/+")
-
     def root(self, version: int) -> str:
         """The root document of a version."""
         return self._under(f"all/root/{version}")

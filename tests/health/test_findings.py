@@ -131,7 +131,7 @@ def broker_hangs_up(_: Path) -> None:
         (damaged_secret, TrustError, "damaged", "remove {}/keys and join again"),
         (other_credential, TrustError, "the credential is for other keys", "remove {}/keys and join again"),
         (other_federation, TrustError, "are of two federations", "remove {}/keys and join again"),
-        (damaged_state, StoreError, "is not a file of this version", "restore it, or delete it"),
+        (damaged_state, StoreError, "not a file of this version", "run: fedloom-edge repair"),
         (held_state, StoreError, "another fedloom-edge is using", "stop it, or name another"),
         (shared_state, TrustError, "lets others in", "run: chmod 700"),
         (nobody_listens, LinkError, "refused", "check address, TLS and network"),

@@ -3,6 +3,7 @@
 import contextlib
 import queue
 import secrets
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -99,6 +100,10 @@ class Stage:
     def cut(self, peer: Peer) -> None:
         raise NotImplementedError
 
+    def paused(self) -> contextlib.AbstractContextManager[None]:
+        """The broker stands still, so that all that is sent to it meanwhile reaches it at once."""
+        raise NotImplementedError
+
     def crash(self) -> None:
         raise NotImplementedError
 
@@ -121,6 +126,9 @@ class MemoryStage(Stage):
     def cut(self, peer: Peer) -> None:
         assert isinstance(peer.link, MemoryLink)
         self.broker.cut(peer.link.client_id)
+
+    def paused(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()  # it moves in `turn` alone
 
     def crash(self) -> None:
         self.broker.crash()
@@ -148,6 +156,16 @@ class MqttStage(Stage):
     def cut(self, peer: Peer) -> None:
         """As if the network had gone: the broker sees the end of the stream without a DISCONNECT."""
         peer.link._connection._client.socket().shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        process = self.broker._process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     def crash(self) -> None:
         self.broker.kill()

@@ -8,9 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aggregator.assembler import IDLE_S, Assembler
 from fedloom.errors import Reason, Refused
 from fedloom.wire import chunks
-from fedloom.wire.chunks import HEADER_BYTES, MIN_SLICE, Assembler, Download, chunk_at, chunk_hashes, split
+from fedloom.wire.chunks import (
+    HEADER_BYTES,
+    MIN_SLICE,
+    Chunks,
+    chunk_at,
+    chunk_hashes,
+    cut,
+    pack_missing,
+    read_missing,
+    read_question,
+    split,
+)
 
 SMALLEST_FRAME = HEADER_BYTES + 2 * MIN_SLICE
 BLOBS = st.builds(lambda seed, size: random.Random(seed).randbytes(size), st.integers(0, 9), st.integers(0, 20_000))
@@ -97,14 +109,15 @@ def test_a_truncated_frame_is_refused(blob, cut) -> None:
     assert reason_of(assembler().accept, frame[:-cut]) in (Reason.WRONG_LENGTH, Reason.MALFORMED)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_memory_stays_bounded_whatever_arrives(seed) -> None:
     draw, taker = random.Random(seed), assembler()
-    for _ in range(100):
+    for step in range(100):
         frames = split(draw.randbytes(draw.randrange(1000, 20_000)), SMALLEST_FRAME)
         for frame in draw.sample(frames, len(frames) - 1):
-            taker.accept(frame, source=draw.choice(["a", "b", "c", "d", "e"]))
+            with contextlib.suppress(Refused):
+                taker.accept(frame, source=draw.choice(["a", "b", "c", "d", "e"]), now_s=100.0 * step)
         assert taker.held_bytes() <= 3 * 20_000
         assert len(taker._transfers) <= 3
 
@@ -149,9 +162,9 @@ def test_malformed_frames_are_refused_with_their_reason(frame, reason) -> None:
 def test_a_transfer_cannot_change_its_size_nor_lie_about_its_hash() -> None:
     taker = assembler()
     taker.accept(header())
-    assert reason_of(taker.accept, header(total=1001, index=1)) is Reason.MALFORMED
+    assert taker.accept(header(total=999, index=1)[:-1]) is None  # cut otherwise: another transfer
     assert reason_of(taker.accept, header(index=1)) is Reason.HASH_MISMATCH
-    assert taker.held_bytes() == 0
+    assert taker.held_bytes() == 499
 
 
 @pytest.mark.parametrize(("size", "max_frame"), [(2000, SMALLEST_FRAME - 1), (40_000_000, SMALLEST_FRAME), (100, 0)])
@@ -159,31 +172,75 @@ def test_a_blob_that_no_receiver_would_take_is_not_split(size, max_frame) -> Non
     assert reason_of(split, bytes(size), max_frame) is Reason.TOO_LARGE
 
 
-@given(blob=BLOBS.filter(bool), chunk_bytes=st.integers(100, 5000), data=st.data())
-def test_a_download_takes_chunks_in_any_order(blob, chunk_bytes, data) -> None:
-    hashes = chunk_hashes(blob, chunk_bytes)
-    assert hashes[0] == hashlib.sha256(blob[:chunk_bytes]).digest()
-    download = Download(hashes, chunk_bytes, len(blob))
-    for index in data.draw(st.permutations(range(len(hashes)))):
-        assert not download.complete
-        assert reason_of(download.assemble) is Reason.WRONG_LENGTH
-        assert download.accept(index, chunk_at(blob, chunk_bytes, index))
-        assert not download.accept(index, b"anything")
-    assert download.complete
-    assert download.assemble() == blob
+@given(blob=BLOBS.filter(lambda blob: len(blob) > SMALLEST_FRAME), source=st.sampled_from(["a", "b"]), data=st.data())
+def test_the_missing_frames_are_those_that_have_not_come(blob, source, data) -> None:
+    frames, taker = split(blob, SMALLEST_FRAME), assembler()
+    transfer = cut(hashlib.sha256(blob).digest(), len(blob), SMALLEST_FRAME)
+    assert read_question(transfer.question(), len(blob)) == transfer
+    come = data.draw(st.sets(st.integers(0, len(frames) - 1), max_size=len(frames) - 1))
+    for number in come:
+        taker.accept(frames[number], "a")
+    missing = read_missing(taker.missing(transfer, source, 0.0), transfer.frames)
+    assert missing == sorted(set(range(len(frames))) - (come if source == "a" else set()))
 
 
-def test_a_wrong_chunk_is_refused_and_can_come_again() -> None:
-    blob = bytes(250)
-    download = Download(chunk_hashes(blob, 100), 100, 250)
-    assert reason_of(download.accept, 0, b"x" * 100) is Reason.HASH_MISMATCH
-    assert reason_of(download.accept, 2, bytes(100)) is Reason.WRONG_LENGTH
-    assert reason_of(download.accept, 3, bytes(100)) is Reason.MALFORMED
-    assert reason_of(download.accept, -1, bytes(100)) is Reason.MALFORMED
-    assert all([download.accept(0, bytes(100)), download.accept(1, bytes(100)), download.accept(2, bytes(50))])
-    assert download.assemble() == blob
+def test_golden_question() -> None:
+    blob = bytes(range(256)) * 3
+    assert cut(hashlib.sha256(blob).digest(), len(blob), SMALLEST_FRAME).question().hex(" ") == (
+        "46 4c 51 "  # magic "FLQ"
+        "01 "  # version
+        "f3 a2 5a a9 3a a2 fb ba 28 d7 92 60 53 5b bd 6a "  # SHA-256 of the blob, first 16 bytes
+        "00 02 "  # count
+        "00 00 03 00"  # length of the blob: 768
+    )
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"FLQ", Reason.MALFORMED),
+        (b"FLQ\x02" + bytes(16) + bytes.fromhex("0002 00000300"), Reason.UNKNOWN_VERSION),
+        (b"FLQ\x01" + bytes(16) + bytes.fromhex("0002 00004e21"), Reason.TOO_LARGE),
+        (b"FLQ\x01" + bytes(16) + bytes.fromhex("0001 00000300"), Reason.MALFORMED),
+        (b"FLQ\x01" + bytes(16) + bytes.fromhex("ffff 00000300"), Reason.MALFORMED),
+        (b"FLQ\x01" + bytes(16) + bytes.fromhex("0002 00000300 00"), Reason.MALFORMED),
+    ],
+)
+def test_malformed_questions_are_refused_with_their_reason(payload, reason) -> None:
+    assert reason_of(read_question, payload, 20_000) == reason
+
+
+@pytest.mark.parametrize("bits", [b"", b"\x80\x40\x00", b"\x80\x20"])
+def test_bits_that_do_not_fit_the_frames_are_refused(bits) -> None:
+    assert read_missing(pack_missing([0, 9], 10), 10) == [0, 9]
+    assert reason_of(read_missing, bits, 10) is Reason.MALFORMED
+
+
+def test_those_under_way_come_to_an_end_before_others_begin() -> None:
+    taker = Assembler(max_blob_bytes=5000, max_transfers=2)
+    blobs = [bytes([number]) * 2000 for number in range(3)]
+    first, second, third = [split(blob, 1000) for blob in blobs]
+    taker.accept(first[0], "first", 0.0)
+    taker.accept(second[0], "second", 0.0)
+    assert reason_of(taker.accept, third[0], "third", 1.0) is Reason.BUSY
+    assert reason_of(taker.missing, cut(hashlib.sha256(blobs[2]).digest(), 2000, 1000), "third", 1.0) is Reason.BUSY
+    taker.accept(second[1], "second", IDLE_S)
+    assert taker.accept(third[0], "third", IDLE_S) is None  # the first has been silent for too long
+    assert [taker.accept(frame, "second", IDLE_S) for frame in second[2:]] == [blobs[1]]
 
 
 @pytest.mark.parametrize(("count", "chunk_bytes", "total"), [(2, 100, 250), (4, 100, 250), (1, 0, 1), (0, 100, 0)])
-def test_a_download_that_does_not_add_up_is_refused(count, chunk_bytes, total) -> None:
-    assert reason_of(Download, [bytes(32)] * count, chunk_bytes, total) is Reason.MALFORMED
+def test_chunks_that_do_not_add_up_are_refused(count, chunk_bytes, total) -> None:
+    assert reason_of(Chunks.checked, [bytes(32)] * count, chunk_bytes, total) is Reason.MALFORMED
+
+
+def test_each_chunk_is_checked_alone() -> None:
+    blob = bytes(250)
+    chunks = Chunks.checked(chunk_hashes(blob, 100), 100, 250)
+    assert chunks.hashes[0] == hashlib.sha256(blob[:100]).digest()
+    for number in range(3):
+        chunks.check(number, chunk_at(blob, 100, number))
+    assert reason_of(chunks.check, 0, b"x" * 100) is Reason.HASH_MISMATCH
+    assert reason_of(chunks.check, 2, bytes(100)) is Reason.WRONG_LENGTH
+    assert reason_of(chunks.check, 3, bytes(100)) is Reason.MALFORMED
+    assert reason_of(chunks.check, -1, bytes(100)) is Reason.MALFORMED

@@ -24,6 +24,7 @@ from fedloom.wire.messages import (
     Enrol,
     Manifest,
     Membership,
+    Missing,
     ModelRef,
     Phase,
     Presence,
@@ -58,9 +59,15 @@ BODIES = {
         "a0",  # declined: empty
     ),
     "receipt": (
-        Receipt(b"D" * 32, Verdict.LATE, "round 3 is closed"),
-        "93"  # an array of three
-        "c420" + "44" * 32 + "a4" + b"late".hex() + "b1" + b"round 3 is closed".hex(),  # digest, verdict, reason
+        Receipt(b"D" * 32, Verdict.LATE, "round 3 is closed", 600),
+        "94"  # an array of four
+        "c420" + "44" * 32 + "a4" + b"late".hex() + "b1" + b"round 3 is closed".hex() +  # digest, verdict, reason
+        "cd0258",  # come_back_s: 600
+    ),
+    "missing": (
+        Missing(b"T" * 16, b"\xa0"),
+        "92"  # an array of two
+        "c410" + "54" * 16 + "c401a0",  # transfer, frames: the first and the third are missing
     ),
     "presence": (
         Presence("ready", "0.1.0", 2_000_000_000),
@@ -68,10 +75,10 @@ BODIES = {
     ),
     "manifest": (
         Manifest(
-            3, b"P" * 32, b"J" * 16, 2, 1, Phase.TRAIN, Closed(1, 1, "done"), SealSuite.X25519, b"R" * 32, 60.0,
+            3, b"P" * 32, b"J" * 16, 2, 1, Phase.TRAIN, Closed(1, 1, "done"), SealSuite.X25519, b"R" * 32, 60.0, 20,
             1_900_000_000, b"sealed", ModelRef(1, b"p" * 32, b"c" * 32, 24, 98304, (b"c" * 32,)),
         ),
-        "9d"  # an array of 13
+        "9e"  # an array of 14
         "03"  # version: 3
         "c420" + "50" * 32 +  # previous: the hash of manifest 2
         "c410" + "4a" * 16 +  # job
@@ -81,6 +88,7 @@ BODIES = {
         "01"  # suite: X25519
         "c420" + "52" * 32 +  # round_key
         "cb404e000000000000"  # deadline_s: 60.0
+        "14"  # max_staleness: 20
         "ce713fb300"  # issued_at: 1,900,000,000
         "c406" + b"sealed".hex() +  # brief
         "96"  # model: an array of six

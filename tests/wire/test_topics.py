@@ -50,4 +50,4 @@ def test_the_names_of_the_protocol():
     head = "fedloom/" + "00" * 16
     assert topics.up(device) == f"{head}/d/{'11' * 16}/up"
     assert topics.manifest == f"{head}/all/manifest"
-    assert topics.chunks(b"\x22" * 32) == f"{head}/all/model/{'22' * 32}/+"
+    assert topics.chunk(b"\x22" * 32, 7) == f"{head}/all/model/{'22' * 32}/7"
