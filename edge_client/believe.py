@@ -11,21 +11,28 @@ from fedloom.errors import Reason, Refused
 from fedloom.trust.device_keys import DeviceKeys
 from fedloom.trust.seal import Recipient, SealSuite
 from fedloom.trust.signing import VerifyingKey
-from fedloom.wire.chunks import Download
+from fedloom.wire.chunks import Chunks
 from fedloom.wire.envelope import MAX_OVERHEAD_BYTES, Envelope, Header, Type, parse
 from fedloom.wire.messages import (
     MAX_MANIFEST_BYTES,
     MAX_MEMBERSHIP_BYTES,
+    MAX_MISSING_BYTES,
     MAX_RECEIPT_BYTES,
     MAX_TASK_BYTES,
     Manifest,
     Membership,
+    Missing,
     Phase,
     Receipt,
     Task,
 )
 
-_DOWN_BYTES = {Type.TASK: MAX_TASK_BYTES, Type.RECEIPT: MAX_RECEIPT_BYTES, Type.MEMBERSHIP: MAX_MEMBERSHIP_BYTES}
+_DOWN_BYTES = {
+    Type.TASK: MAX_TASK_BYTES,
+    Type.RECEIPT: MAX_RECEIPT_BYTES,
+    Type.MISSING: MAX_MISSING_BYTES,
+    Type.MEMBERSHIP: MAX_MEMBERSHIP_BYTES,
+}
 MAX_DOWN_BYTES = max(_DOWN_BYTES.values()) + MAX_OVERHEAD_BYTES
 
 
@@ -75,8 +82,8 @@ class Judge:
         _check_content(body)
         return BelievedManifest(body, digest, is_new)
 
-    def down(self, blob: bytes) -> BelievedTask | Receipt | Membership:
-        """Open a task, a receipt or a word of the registrar that is for this device.
+    def down(self, blob: bytes) -> BelievedTask | Receipt | Missing | Membership:
+        """Open a task, a receipt, a list of missing frames or a word of the registrar that is for this device.
 
         Raises:
             Refused: what an envelope may be; WRONG_RECIPIENT, CANNOT_OPEN.
@@ -87,12 +94,14 @@ class Judge:
             raise Refused(Reason.TOO_LARGE, f"{len(blob)} bytes of {header.type.name}")
         if header.type is Type.MEMBERSHIP:
             return open_membership(envelope, keys.id, keys.seal, keys.root)
-        self._authenticate(envelope, (Type.TASK, Type.RECEIPT))
+        self._authenticate(envelope, (Type.TASK, Type.RECEIPT, Type.MISSING))
         if (header.recipient, header.recipient_key) != (keys.id, keys.seal.id):
             raise Refused(Reason.WRONG_RECIPIENT)
         plain = envelope.open(keys.seal)
         if header.type is Type.RECEIPT:
             return msgpack.decode(plain, Receipt)
+        if header.type is Type.MISSING:
+            return msgpack.decode(plain, Missing)
         return BelievedTask(msgpack.decode(plain, Task), header)
 
     def _authenticate(self, envelope: Envelope, kinds: tuple[Type, ...]) -> None:
@@ -128,7 +137,7 @@ def _check_content(manifest: Manifest) -> None:
     if not math.isfinite(manifest.deadline_s):
         raise Refused(Reason.MALFORMED, "the deadline is not a number")
     if manifest.model is not None:
-        Download(manifest.model.chunk_hashes, manifest.model.chunk_bytes, manifest.model.cipher_bytes)
+        Chunks.checked(manifest.model.chunk_hashes, manifest.model.chunk_bytes, manifest.model.cipher_bytes)
     if manifest.phase is not Phase.DONE:
         round_recipient(manifest.suite, manifest.round_key)
 

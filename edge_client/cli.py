@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from fedloom import __version__
+from fedloom import __version__, failpoints
 from fedloom.errors import FedloomError
 
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -17,6 +17,7 @@ examples:
   fedloom-edge run --config edge.toml --exit-when-done    take part in one job
   fedloom-edge status --config edge.toml --json           how is it?
   fedloom-edge doctor --config edge.toml                  what is wrong?
+  fedloom-edge repair --config edge.toml                  mend a state directory that is damaged
 
 exit status: 0 done, 2 wrong input (configuration, keys, data), 1 anything else, as a broker that refuses
 """
@@ -34,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in _THREAD_VARIABLES:
         os.environ.setdefault(name, "1")
     try:
-        commands = {"join": _join, "run": _run, "check": _check, "status": _status, "doctor": _doctor}
-        return commands[options.command](options)
+        failpoints.arm(os.environ.get(failpoints.VARIABLE, ""))
+        return _COMMANDS[options.command](options)
     except FedloomError as error:
         print(f"fedloom-edge: error: {error}", file=sys.stderr)  # noqa: T201 - the command's own output
         return error.exit_status
@@ -67,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print one JSON object")
     doctor = _command(commands, "doctor", "check clock, keys, disk and broker, and say what to do; 1 if anything fails")
     doctor.add_argument("--json", action="store_true", help="print one JSON list")
+    repair = _command(
+        commands, "repair", "set damaged state aside, say what that costs, and make the device start again"
+    )
+    repair.add_argument("--yes", action="store_true", help="do not ask")
+    repair.add_argument("--restored", action="store_true", help="the state directory was restored from an old copy")
+    repair.add_argument("--json", action="store_true", help="print one JSON list of what was done")
     return parser
 
 
@@ -178,3 +185,48 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.json:
         print(msgspec.json.encode(found).decode())  # noqa: T201 - the command's own output
     return 1 if has_failed(found) else 0
+
+
+def _repair(options: argparse.Namespace) -> int:
+    import msgspec
+
+    from edge_client import logs
+    from edge_client.config import load_config
+    from edge_client.outbox import StateDirectory
+    from edge_client.repair import plan
+    from fedloom.errors import StoreError
+
+    config = load_config(options.config)
+    logs.set_up(config.log)
+    directory = StateDirectory(Path(config.state))
+    directory.hold()
+    try:
+        repair = plan(config, directory, is_restored=options.restored)
+        if not options.json:
+            told = [f"{each.problem}\n  → {each.remedy}" for each in repair.steps] or ["nothing is damaged"]
+            print("\n".join(told))  # noqa: T201 - the command's own output
+        if repair.steps and not (options.yes or _agrees()):
+            raise StoreError("nothing was changed; to go on without being asked, add --yes")
+        try:
+            repair.apply()
+        except OSError as error:
+            raise StoreError(f"{directory.path}: cannot be written ({error.strerror}); repair the disk first") from None
+    finally:
+        directory.release()
+    if options.json:
+        print(msgspec.json.encode(repair.steps).decode())  # noqa: T201 - the command's own output
+    return 0
+
+
+def _agrees() -> bool:
+    return sys.stdin.isatty() and input("Go ahead? [y/N] ").strip().lower() in ("y", "yes")
+
+
+_COMMANDS = {
+    "join": _join,
+    "run": _run,
+    "check": _check,
+    "status": _status,
+    "doctor": _doctor,
+    "repair": _repair,
+}

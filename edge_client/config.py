@@ -11,6 +11,7 @@ import msgspec
 from edge_client.data.config import SourceConfig
 from fedloom import config
 from fedloom.link.config import MqttConfig, resolve
+from fedloom.wire.chunks import MAX_FRAME
 
 ENVIRONMENT_PREFIX = "FEDLOOM_EDGE"
 Level = Literal["debug", "info", "warning", "error"]
@@ -31,6 +32,18 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_model_bytes: Bytes = 64 * 2**20
     max_outbox_bytes: Bytes = 256 * 2**20
     """The update that waits for its receipt, with its error-feedback residual; on disk."""
+    max_frame_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_FRAME)] = MAX_FRAME
+    """A larger update travels in pieces of this size; smaller ones where the link is too slow, or too often cut, for
+    one to get through."""
+    max_outbox_age_s: Annotated[float, msgspec.Meta(ge=60.0, le=31_622_400.0)] = 604_800.0
+    """How long it waits; then it is given up. No round lasts longer than a week."""
+
+
+class Power(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What this device may do to save energy."""
+
+    sleep_between_rounds: bool = False
+    """Leave the broker when the aggregator does not want this device for a while, and come back by itself in time."""
 
 
 class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +57,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Directory of this device's keys, made by `fedloom-edge join`; what is renewed is written there."""
     log: Log = Log()
     limits: Limits = Limits()
+    power: Power = Power()
 
 
 def load_config(path: Path) -> EdgeConfig:

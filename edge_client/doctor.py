@@ -7,14 +7,15 @@ from pathlib import Path
 import msgspec
 
 from edge_client.config import EdgeConfig
-from edge_client.outbox import StateDirectory
+from edge_client.outbox import STATE_REMEDY, Contents, StateDirectory
+from edge_client.repair import model_problem, old_copy
 from fedloom.errors import FedloomError
 from fedloom.health import access, host
-from fedloom.health.findings import Finding, from_error, guarded, ok, warn
+from fedloom.health.findings import Finding, fail, from_error, guarded, ok, warn
 from fedloom.health.tls import own_certificate, reach
 from fedloom.link.config import tls_context
 from fedloom.link.mqtt_probe import Probe
-from fedloom.trust.device_keys import DeviceKeys, load_device_keys
+from fedloom.trust.device_keys import DeviceKeys, is_there, load_device_keys, load_root
 from fedloom.trust.documents import RENEWAL_GRACE_S
 from fedloom.wire.topics import Topics
 
@@ -25,7 +26,7 @@ _RENEW = "let the daemon run: it is renewed when it connects"
 def examine(config: EdgeConfig) -> Iterator[Finding]:
     """Everything, a finding at a time. The MQTT part disturbs nobody: it waits for the daemon to be stopped."""
     now_s, directory = time.time(), StateDirectory(Path(config.state))
-    yield from guarded("state", _state(directory, now_s))
+    yield from guarded("state", _state(directory, now_s, Path(config.keys)))
     keys: DeviceKeys | None = None
     try:
         keys = load_device_keys(Path(config.keys))
@@ -38,14 +39,31 @@ def examine(config: EdgeConfig) -> Iterator[Finding]:
         yield from guarded("access", _broker(config, keys, directory))
 
 
-def _state(directory: StateDirectory, now_s: float) -> Iterator[Finding]:
+def _wear(directory: StateDirectory, contents: Contents, keys: Path) -> Iterator[Finding]:
+    """What is damaged, and what shows that the state is an old copy."""
+    state = contents.state
+    if state is not None and (problem := old_copy(directory, state, keys)):
+        yield fail("state's age", problem, STATE_REMEDY)
+    elif state is not None and is_there(keys / "root") and load_root(keys).version > state.root_version > 0:
+        newer = f"version {load_root(keys).version} lies with the keys"
+        seen = f"knows root version {state.root_version}, {newer}: perhaps an old copy"
+        yield warn("state's age", seen, "if it was restored: fedloom-edge repair --restored")
+    for each in contents.damaged:
+        yield warn("outbox", each.reason, "nothing: it is set aside when the device starts")
+    if problem := model_problem(directory.model):
+        yield warn("model", problem, "nothing: it comes again with the end of the next job")
+
+
+def _state(directory: StateDirectory, now_s: float, keys: Path) -> Iterator[Finding]:
     if not directory.path.is_dir():
         yield host.clock(now_s, 0, matters=False)
         yield warn("state", f"{directory.path} is not there yet", "it is made when the device joins or first runs")
         return
-    state = directory.read().state
+    contents = directory.read()
+    state = contents.state
     yield host.clock(now_s, state.time_floor if state else 0, matters=False)
     yield ok("state", f"manifest {state.manifest_version}" if state else "nothing was accepted yet")
+    yield from _wear(directory, contents, keys)
     yield host.private("state's privacy", directory.path)
     yield host.owner(directory.path)
     if host.is_owner(directory.path):

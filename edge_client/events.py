@@ -9,11 +9,15 @@ from typing import NamedTuple
 from edge_client.state import DeviceState, OutboxEntry
 from fedloom.learning.layout import Vector
 from fedloom.learning.standardise import Standardiser
+from fedloom.wire.chunks import Chunks
 from fedloom.wire.messages import Brief, Manifest, Task, Update
 
 
 class Started(NamedTuple):
     """The process is up, and its durable state has been handed to the session."""
+
+    ages_s: tuple[tuple[bytes, float], ...] = ()
+    """Digests of the updates in the outbox, and how long they have been there, by this device's clock."""
 
 
 class Connected(NamedTuple):
@@ -23,6 +27,8 @@ class Connected(NamedTuple):
     """The largest payload that the broker takes on this device's `up` topic."""
     is_flushed: bool = True
     """As in `Tick`."""
+    window: int = 65_535
+    """Unacknowledged messages that the broker takes at once (MQTT 5's Receive Maximum)."""
 
 
 class Disconnected(NamedTuple):
@@ -34,6 +40,29 @@ class Came(NamedTuple):
 
     topic: str
     payload: bytes
+
+
+class Sent(NamedTuple):
+    """The broker has a frame that was published."""
+
+    queued: int
+    """Messages on this device's `up` topic that it does not have yet."""
+
+
+class DownloadOpened(NamedTuple):
+    """The answer to `OpenDownload`."""
+
+    model: bytes
+    missing: tuple[int, ...]
+    """Numbers of the chunks that are not on disk."""
+
+
+class DownloadRead(NamedTuple):
+    """The answer to `ReadDownload`."""
+
+    model: bytes
+    cipher: bytes
+    """Empty where the disk has spoiled it."""
 
 
 class Tick(NamedTuple):
@@ -78,6 +107,10 @@ class Answer(NamedTuple):
     """The new error-feedback residual, little-endian float32; None leaves the old one as it is."""
 
 
+class Awaken(NamedTuple):
+    """Somebody wants the device to be awake, sleep or no sleep."""
+
+
 class Trained(NamedTuple):
     """A piece of work is done, or declined."""
 
@@ -85,13 +118,27 @@ class Trained(NamedTuple):
     answer: Answer
 
 
-Event = Started | Connected | Disconnected | Came | Tick | Stopping | Trained
+Event = (
+    Started
+    | Connected
+    | Disconnected
+    | Came
+    | Sent
+    | DownloadOpened
+    | DownloadRead
+    | Tick
+    | Stopping
+    | Awaken
+    | Trained
+)
 
 
 class Subscribe(NamedTuple):
     """Hear a topic from now on; again for one that is subscribed already, so that retained messages come again."""
 
     topic_filter: str
+    renew: bool = True
+    """At each connection, so that retained messages come again; else only where the broker has forgotten us."""
 
 
 class Unsubscribe(NamedTuple):
@@ -106,6 +153,18 @@ class Publish(NamedTuple):
     topic: str
     payload: bytes
     retain: bool = False
+
+
+class PublishFrame(NamedTuple):
+    """Hand a frame of an update in the outbox to the link; followed by `Sent` when the broker has it."""
+
+    topic: str
+    header: bytes
+    digest: bytes
+    """Names the update."""
+    start: int
+    """Where the frame's slice begins in the update's blob."""
+    length: int
 
 
 class Withdraw(NamedTuple):
@@ -150,6 +209,33 @@ class DropOutbox(NamedTuple):
     digest: bytes
 
 
+class OpenDownload(NamedTuple):
+    """Make room on disk for a model's chunks, instead of any other model's; answered by `DownloadOpened`."""
+
+    model: bytes
+    chunks: Chunks
+
+
+class KeepChunk(NamedTuple):
+    """Put a chunk of the open download on disk; not synced, since it is known again by its hash."""
+
+    model: bytes
+    start: int
+    payload: bytes
+
+
+class ReadDownload(NamedTuple):
+    """All chunks of the open download are there; answered by `DownloadRead`."""
+
+    model: bytes
+
+
+class DropDownload(NamedTuple):
+    """Remove all chunks from the disk but those of this model."""
+
+    keep: bytes
+
+
 class Train(NamedTuple):
     """Begin this work, once nothing else waits to be handled; it replaces any other."""
 
@@ -164,6 +250,17 @@ class SaveModel(NamedTuple):
     """The job's final model is here."""
 
     work: Work
+
+
+class Sleep(NamedTuple):
+    """Close the link, once what was published has left."""
+
+    seconds: int
+    """Until the device comes back, for people."""
+
+
+class Wake(NamedTuple):
+    """Open a new link; subscriptions follow."""
 
 
 class Finished(NamedTuple):
@@ -182,6 +279,7 @@ Action = (
     Subscribe
     | Unsubscribe
     | Publish
+    | PublishFrame
     | Withdraw
     | PersistState
     | WriteDocument
@@ -189,9 +287,15 @@ Action = (
     | Heard
     | StoreOutbox
     | DropOutbox
+    | OpenDownload
+    | KeepChunk
+    | ReadDownload
+    | DropDownload
     | Train
     | Abandon
     | SaveModel
+    | Sleep
+    | Wake
     | Finished
     | Log
 )

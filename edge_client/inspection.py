@@ -7,6 +7,7 @@ import msgspec
 
 from edge_client.config import EdgeConfig
 from edge_client.outbox import StateDirectory
+from edge_client.repair import model_problem
 from edge_client.state import DeviceState
 from fedloom.errors import DataError
 from fedloom.job import load_job
@@ -30,6 +31,8 @@ class Status(msgspec.Struct, frozen=True):
     """The latest time (UTC) that the aggregator has signed; empty if there is none."""
     silent_since: str
     """When (UTC, by this device's clock) the aggregator has last said something new; empty unless it owes us a word."""
+    sleeping_until: str
+    """When (UTC, by this device's clock) it comes back by itself; empty unless it sleeps between rounds now."""
     incarnation: int
     manifest_version: int
     manifest: str
@@ -38,6 +41,8 @@ class Status(msgspec.Struct, frozen=True):
     waiting_bytes: int
     model: str
     """The last job's final model; empty if there is none."""
+    model_problem: str
+    """Why it cannot be used; it comes again with the end of the next job. Empty if it can."""
 
 
 def check(config: EdgeConfig, job_file: Path | None) -> list[str]:
@@ -99,22 +104,25 @@ def status(config: EdgeConfig) -> Status:
     credential = load_credential(keys) if is_there(keys / "credential") else None
     root_version = load_root(keys).version if is_there(keys / "root") else 0
     floor = state.time_floor if state else 0
-    since = directory.silent_since()
+    since, until = directory.silent.read(), directory.sleeping.read()
+    is_running = directory.is_held()
     device = credential.device if credential else state.device if state else b""
     return Status(
-        running=directory.is_held(),
+        running=is_running,
         membership=_membership(credential, root_version, floor),
         device=device.hex(),
         valid_until=_utc(credential.not_after) if credential else "",
         root_version=root_version,
         time_floor=_utc(floor) if floor else "",
         silent_since=_utc(since) if since is not None else "",
+        sleeping_until=_utc(until) if until is not None and is_running else "",
         incarnation=state.incarnation if state else 0,
         manifest_version=state.manifest_version if state else 0,
         manifest=state.manifest_hash.hex() if state and any(state.manifest_hash) else "",
         waiting_updates=len(contents.entries),
         waiting_bytes=sum(len(entry.blob) for entry in contents.entries),
         model=str(directory.model) if directory.model.exists() else "",
+        model_problem=model_problem(directory.model),
     )
 
 

@@ -17,6 +17,7 @@ from edge_client import events, join_errors, join_events, joining
 from edge_client.join_directory import JoinDirectory
 from fedloom import __version__
 from fedloom.errors import ConfigError, StoreError
+from fedloom.failpoints import failpoint
 from fedloom.link import base
 from fedloom.link.backoff import draw
 from fedloom.link.config import MqttConfig, Tls, tls_context
@@ -154,6 +155,7 @@ class Joiner:
         match action:
             case join_events.MakeKeys(root, document):
                 self._made = join_events.Made(self._directory.make_keys(root, document, self._token))
+                failpoint("device.keys-written")
             case join_events.WriteConfig(text):
                 self._directory.write_config(text)
             case join_events.Discard():
@@ -174,6 +176,7 @@ class Joiner:
                 self._link.subscribe(topic_filter)
             case events.Publish(topic, payload):
                 self._link.publish(topic, payload)
+                failpoint("device.enrolment-sent")
             case _:
                 assert_never(action)
 

@@ -6,8 +6,9 @@ from edge_client.believe import BelievedManifest, BelievedTask
 from edge_client.events import Answer, Model, Work
 from edge_client.state import DeviceState
 from fedloom.errors import Reason, Refused
+from fedloom.wire.chunks import MAX_FRAME
 from fedloom.wire.envelope import Header
-from fedloom.wire.messages import MAX_TEXT, Brief, Manifest, Update
+from fedloom.wire.messages import MAX_TEXT, Brief, Manifest, Phase, Update
 
 
 class Bounds(NamedTuple):
@@ -15,6 +16,8 @@ class Bounds(NamedTuple):
 
     max_model_bytes: int
     max_outbox_bytes: int
+    max_frame_bytes: int = MAX_FRAME
+    max_outbox_age_s: float = float("inf")
 
 
 class Round(NamedTuple):
@@ -32,6 +35,24 @@ class Round(NamedTuple):
         return Work(body, self.manifest.hash, self.task.body, self.brief, wanted, residual)
 
 
+def counts_until(manifest: Manifest) -> int:
+    """The newest manifest's version beside which an answer to this manifest still counts; 0 in a synchronous round."""
+    return manifest.version + manifest.max_staleness if manifest.max_staleness else 0
+
+
+def outlasts(job: bytes, until: int, newer: Manifest) -> bool:
+    """Whether an answer that counts until version `until` still does beside a newer manifest.
+
+    Only those of asynchronous rounds of the same job let older rounds go on.
+    """
+    return newer.job == job and newer.max_staleness > 0 and newer.version <= until
+
+
+def goes_on(work: Work, newer: Manifest) -> bool:
+    """Whether what comes of this work will count beside a newer manifest."""
+    return outlasts(work.manifest.job, counts_until(work.manifest), newer)
+
+
 class EarlyTask:
     """A task whose manifest has not come yet; one may wait, the latest."""
 
@@ -45,8 +66,10 @@ class EarlyTask:
             Refused: OLD.
         """
         if current is not None:
-            is_past = task.header.job == current.job and place(task.header) <= (current.round, current.attempt)
-            if is_past or task.header.manifest == current.previous:
+            here, is_ours = (current.round, current.attempt), task.header.job == current.job
+            # What comes after the final evaluation bears the same number: this may be the task of the end.
+            is_past = place(task.header) < here or (place(task.header) == here and current.phase is not Phase.EVALUATE)
+            if (is_ours and is_past) or task.header.manifest == current.previous:
                 raise Refused(Reason.OLD, "a task of a round before")
         early = self._task
         if early and early.header.job == task.header.job and place(task.header) < place(early.header):

@@ -10,22 +10,26 @@ from collections.abc import Callable
 
 import msgspec
 
+from edge_client.assignment import Assignment, Step
 from edge_client.believe import BelievedManifest, BelievedTask
 from edge_client.delivery import Delivery
 from edge_client.events import (
     Abandon,
     Action,
     Answer,
+    Awaken,
     Came,
     Connected,
     Disconnected,
+    DownloadOpened,
+    DownloadRead,
     Event,
     Finished,
     Log,
-    Model,
     PersistState,
     Publish,
     SaveModel,
+    Sent,
     Started,
     Stopping,
     StoreOutbox,
@@ -36,8 +40,9 @@ from edge_client.events import (
     Work,
 )
 from edge_client.fetch import Fetch
+from edge_client.nap import Nap
 from edge_client.refusals import count_refusal
-from edge_client.rounds import Bounds, EarlyTask, Round, declined, place
+from edge_client.rounds import Bounds, declined, goes_on
 from edge_client.sequence import Sequence
 from edge_client.silence import Silence
 from edge_client.state import DeviceState, OutboxEntry
@@ -45,8 +50,7 @@ from edge_client.trustees import Trustees
 from edge_client.writer import Writer
 from fedloom.errors import Reason, Refused
 from fedloom.trust.device_keys import DeviceKeys
-from fedloom.wire.brief import open_brief
-from fedloom.wire.messages import Membership, Phase, Receipt, Verdict
+from fedloom.wire.messages import Membership, Missing, Phase, Receipt, Verdict
 from fedloom.wire.topics import Topics
 
 
@@ -61,8 +65,12 @@ class Session:
         bounds: Bounds,
         entropy: Callable[[int], bytes],
         draw: Callable[[], float],
+        sleeps: bool = False,
     ) -> None:
-        """`entropy(n)` gives n random bytes and `draw()` a number from Uniform[0, 1); both from any thread."""
+        """`entropy(n)` gives n random bytes and `draw()` a number from Uniform[0, 1); both from any thread.
+
+        `sleeps`: this device leaves between rounds, when the aggregator does not want it for a while.
+        """
         self.topics = Topics(keys.root.federation)
         self.refusals: Counter[Reason] = Counter()
         self._down = self.topics.down(keys.id)
@@ -73,13 +81,11 @@ class Session:
         self._sequence = Sequence(state.sequence)
         self._writer = Writer(keys, state.incarnation, self._sequence, entropy)
         self._trustees = Trustees(keys, state.root_version, self._writer)
-        self._delivery = Delivery(self.topics.up(keys.id), draw)
+        self._delivery = Delivery(self.topics.up(keys.id), draw, bounds.max_frame_bytes, bounds.max_outbox_age_s)
         self._fetch = Fetch(self.topics, draw)
         self._silence = Silence()
-        self._manifest: BelievedManifest | None = None
-        self._task: BelievedTask | None = None
-        self._early = EarlyTask()
-        self._model: Model | None = None
+        self._nap = Nap(sleeps)
+        self._assignment = Assignment(self._fetch, bounds.max_model_bytes)
         self._work: Work | None = None
         self._now_s = 0.0
         self._actions: list[Action] = []
@@ -87,28 +93,42 @@ class Session:
     @property
     def wake_at_s(self) -> float | None:
         """When the next `Tick` is due."""
-        due = (self._delivery.resend_at_s, self._fetch.again_at_s, self._silence.due_at_s)
+        if self._nap.is_on:
+            return self._nap.until_s
+        waits = self._delivery
+        due = (waits.resend_at_s, waits.expires_at_s, self._fetch.again_at_s, self._silence.due_at_s)
         return min((each for each in due if each is not None), default=None)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an update waits for its receipt."""
+        return self._delivery.entry is not None
 
     def handle(self, event: Event, now_s: float) -> list[Action]:
         """What to do about an event, at `now_s` on a monotonic clock."""
         self._now_s = now_s
         match event:
-            case Started():
-                self._start()
-            case Connected(max_payload_bytes, is_flushed):
-                self._connect(max_payload_bytes, is_flushed)
+            case Started(ages_s):
+                self._start(dict(ages_s))
+            case Connected(max_payload_bytes, is_flushed, window):
+                self._connect(max_payload_bytes, is_flushed, window)
             case Disconnected():
                 self._delivery.disconnected()
+                self._fetch.disconnected()
+            case Sent() | DownloadOpened() | DownloadRead() | Trained():
+                self._on_progress(event)
             case Came(topic, payload):
                 self._on_message(topic, payload)
+            case Tick() if self._nap.is_on and not self._nap.is_over(now_s):
+                pass
+            case Awaken() | Tick() if self._nap.is_on:
+                self._silence.was_busy(now_s)
+                self._do(*self._nap.end(), *self._subscriptions)
             case Tick(is_flushed):
                 self._do(*self._delivery.tick(is_flushed, now_s), *self._fetch.tick(now_s))
                 self._do(*self._silence.tick(now_s))
-            case Trained(work, answer):
-                self._silence.was_busy(now_s)
-                self._on_answer(work, answer)
-            case Stopping():
+                self._give_up_if_expired()
+            case Stopping() if not self._nap.is_on:
                 self._do(self.goodbye())
         self._reserve()
         actions, self._actions = self._actions, []
@@ -125,23 +145,37 @@ class Session:
     def would_accept(self, manifest: bytes) -> bool:
         """Whether this manifest will end what the device is doing now."""
         try:
-            return self._trustees.judge.manifest(manifest, self._state).is_new
+            judged = self._trustees.judge.manifest(manifest, self._state)
         except Refused:
             return False
+        return judged.is_new and not (self._work and goes_on(self._work, judged.body))
 
-    def _start(self) -> None:
-        for entry in self._entries:
-            is_open = entry.manifest == self._state.manifest_hash
-            self._do(*self._delivery.restore(entry, is_open))
+    def _start(self, ages_s: dict[bytes, float]) -> None:
+        for entry in sorted(self._entries, key=lambda entry: -entry.counts_until):
+            is_open = entry.manifest == self._state.manifest_hash or self._state.manifest_version <= entry.counts_until
+            made_at_s = self._now_s - max(0.0, ages_s.get(entry.digest, 0.0))
+            self._do(*self._delivery.restore(entry, is_open, made_at_s))
+        self._entries = ()
         root_version = self._trustees.keys.root.version
         if root_version > self._state.root_version:
             self._persist(root_version=root_version)
-        self._do(Subscribe(self.topics.all_roots), Subscribe(self.topics.manifest), Subscribe(self._down))
+        self._do(*self._subscriptions)
 
-    def _connect(self, max_payload_bytes: int, is_flushed: bool) -> None:
+    @property
+    def _subscriptions(self) -> list[Action]:
+        return [Subscribe(self.topics.all_roots), Subscribe(self.topics.manifest), Subscribe(self._down)]
+
+    def _give_up_if_expired(self) -> None:
+        if self._delivery.is_expired(self._now_s):
+            self._log(logging.WARNING, "outbox.expired reason=%r", "no receipt within limits.max_outbox_age_s")
+            self._persist(**self._delivery.residual_left())
+            self._do(*self._delivery.end())
+
+    def _connect(self, max_payload_bytes: int, is_flushed: bool, window: int) -> None:
         if not self._trustees.is_behind:
             self._do(self._writer.ready())
-        self._do(*self._delivery.connected(max_payload_bytes, is_flushed, self._now_s))
+        self._do(*self._delivery.connected(max_payload_bytes, is_flushed, self._now_s, window))
+        self._fetch.connected(self._now_s)
 
     def _on_message(self, topic: str, payload: bytes) -> None:
         if not payload:
@@ -174,36 +208,39 @@ class Session:
         self._do(*writes, *self._trustees.hear_again())
 
     def _on_manifest(self, manifest: BelievedManifest) -> None:
-        if self._manifest is not None and not manifest.is_new:
+        if self._assignment.manifest is not None and not manifest.is_new:
             return
         body = manifest.body
         self._silence.opened(None if body.phase is Phase.DONE else body.deadline_s, self._now_s)
+        is_over = not self._delivery.counts_beside(manifest)
+        changes: dict[str, object] = {**self._delivery.residual_left()} if is_over else {}
         if manifest.is_new:
             self._do(*self._silence.heard(self._now_s))
             floor = max(self._state.time_floor, body.issued_at)
-            place = {"manifest_version": body.version, "manifest_hash": manifest.hash, "time_floor": floor}
-            self._persist(**place, **self._delivery.residual_left())
+            changes |= {"manifest_version": body.version, "manifest_hash": manifest.hash, "time_floor": floor}
+        if changes:
+            self._persist(**changes)
+        if is_over:
             self._do(*self._delivery.end())
-        if self._work is not None:
+        if self._work is not None and not goes_on(self._work, body):
+            self._work = None
             self._do(Abandon())
-        self._do(*self._fetch.cancel())
-        self._manifest, self._work, self._task = manifest, None, self._early.take(manifest.hash)
+        self._do(*self._assignment.follow(manifest))
         where = (body.version, body.job.hex(), body.phase.value, body.round, body.attempt)
         self._log(logging.DEBUG, "manifest.accepted version=%d run=%s phase=%s round=%d attempt=%d", *where)
         if body.phase is Phase.DONE and (self._is_answered or body.model is None):
             self._do(Finished())
         self._advance()
 
-    def _on_down(self, message: BelievedTask | Receipt | Membership) -> None:
+    def _on_down(self, message: BelievedTask | Receipt | Missing | Membership) -> None:
         if isinstance(message, Membership):
             self._do(*self._trustees.renew(message))
         elif isinstance(message, Receipt):
             self._on_receipt(message)
-        elif self._manifest is not None and message.header.manifest == self._manifest.hash:
-            self._task = message
+        elif isinstance(message, Missing):
+            self._do(*self._delivery.missing(message, self._now_s))
+        elif self._assignment.invite(message):
             self._advance()
-        else:
-            self._early.keep(message, self._manifest.body if self._manifest else None)
 
     def _on_receipt(self, receipt: Receipt) -> None:
         entry = self._delivery.entry
@@ -211,86 +248,65 @@ class Session:
             raise Refused(Reason.OLD, "a receipt for an update that does not wait for one")
         self._do(*self._silence.heard(self._now_s))
         level = logging.WARNING if receipt.verdict is Verdict.REJECTED else logging.INFO
-        self._log(level, "receipt.came verdict=%s reason=%r", receipt.verdict.value, receipt.reason)
+        short = receipt.digest.hex()[:8]
+        self._log(level, "receipt.came verdict=%s digest=%s reason=%r", receipt.verdict.value, short, receipt.reason)
         if receipt.verdict is Verdict.ACCEPTED and entry.has_residual:
             self._persist(answered=entry.manifest, residual=entry.digest, residual_job=entry.job)
+        elif entry.has_residual:
+            self._persist(answered=entry.manifest, **self._delivery.residual_left())
         else:
             # Not worth a write of its own: should it be lost, the update is sent again and gets the same receipt.
             self._state = msgspec.structs.replace(self._state, answered=entry.manifest)
         self._do(*self._delivery.end())
+        self._advance()  # a newer manifest may be waiting
+        if self._nap.allows(receipt) and self._is_answered and not self._trustees.is_behind:
+            self._delivery.disconnected()
+            self._do(self._writer.sleeping(), *self._nap.begin(receipt.come_back_s, self._now_s))
 
     def _on_chunk(self, model: bytes, number: int, payload: bytes) -> None:
-        if not self._fetch.accept(model, number, payload, self._now_s):
-            return
-        round_ = self._round()
-        if round_ is None:
-            return
-        try:
-            self._model = self._fetch.open(round_.brief, round_.task.body.model_key)
-        except Refused as refused:
-            self._do(*self._fetch.cancel())
-            self._decline(round_, f"the model cannot be opened: {refused}")
-            return
-        self._do(*self._fetch.cancel())
-        self._begin(round_)
+        self._do(*self._fetch.accept(model, number, payload, self._now_s))
+        if self._fetch.is_here:
+            self._take(self._assignment.open(b"", self._state))
+
+    def _on_progress(self, event: Sent | DownloadOpened | DownloadRead | Trained) -> None:
+        """What was asked for is done."""
+        match event:
+            case Sent(queued):
+                self._do(*self._delivery.sent(queued, self._now_s))
+            case DownloadOpened(model, missing):
+                self._do(*self._fetch.opened(model, missing, self._now_s))
+            case DownloadRead(model, cipher):
+                self._take(self._assignment.downloaded(model, cipher, self._state, self._now_s))
+            case Trained(work, answer):
+                self._silence.was_busy(self._now_s)
+                self._on_answer(work, answer)
 
     @property
     def _is_answered(self) -> bool:
-        return self._manifest is not None and self._state.answered == self._manifest.hash
+        manifest = self._assignment.manifest
+        return manifest is not None and self._state.answered == manifest.hash
 
     def _advance(self) -> None:
         """Do the next thing that manifest and task allow."""
-        if self._work is not None or self._is_answered or self._delivery.entry is not None:
+        if self._work is None and not self._is_answered and self._delivery.entry is None:
+            self._take(self._assignment.begin(self._state, self._now_s))
+
+    def _take(self, step: Step) -> None:
+        """Do what comes next, and begin the work, if everything for it is here."""
+        self._do(*step.actions)
+        work = step.work
+        if work is None:
             return
-        round_ = self._round()
-        if round_ is None:
+        if work.manifest.phase is Phase.DONE:
+            self._do(SaveModel(work))
+            self._persist(answered=work.manifest_hash)
+            self._do(Finished())
             return
-        body = round_.manifest.body
-        if body.model is None:
-            if body.phase is not Phase.DONE:
-                self._begin(round_)
-        elif self._model is not None and self._model.plain_hash == body.model.plain_hash:
-            self._begin(round_)
-        elif body.model.cipher_bytes > self._bounds.max_model_bytes:
-            size, limit = body.model.cipher_bytes, self._bounds.max_model_bytes
-            self._decline(round_, f"a model of {size} bytes is above this device's limits.max_model_bytes = {limit}")
+        self._work = work
+        if step.unable:
+            self._on_answer(work, declined(step.unable))
         else:
-            self._model = None  # two would be held otherwise
-            self._do(*self._fetch.begin(body.model, self._now_s))
-
-    def _round(self) -> Round | None:
-        """What this device is invited to, once manifest and task are here.
-
-        Raises:
-            Refused: they do not belong together; the task is forgotten.
-        """
-        if self._manifest is None or self._task is None:
-            return None
-        body, task, self._task = self._manifest.body, self._task, None
-        if (task.header.job, *place(task.header)) != (body.job, body.round, body.attempt):
-            raise Refused(Reason.WRONG_ROUND, "the task's round is not its manifest's")
-        brief = open_brief(body.brief, task.body.brief_key)
-        self._task = task
-        return Round(self._manifest, task, brief)
-
-    def _begin(self, round_: Round) -> None:
-        """Manifest, task and model are here."""
-        work = round_.work(self._model, self._state)
-        if work.manifest.phase is not Phase.DONE:
-            self._work = work
             self._do(Train(work))
-            return
-        self._do(SaveModel(work))
-        self._persist(answered=work.manifest_hash)
-        self._do(Finished())
-
-    def _decline(self, round_: Round, reason: str) -> None:
-        if round_.manifest.body.phase is Phase.DONE:
-            self._log(logging.ERROR, "model.failed reason=%r", reason)
-            self._task = None
-            return
-        self._work = round_.work(self._model, self._state)
-        self._on_answer(self._work, declined(reason))
 
     def _on_answer(self, work: Work, answer: Answer) -> None:
         if self._work is None or work.manifest_hash != self._work.manifest_hash:

@@ -17,11 +17,13 @@ from edge_client.config import EdgeConfig
 from edge_client.effects import Effects
 from edge_client.incarnation import next_incarnation
 from edge_client.memory import give_back
-from edge_client.outbox import StateDirectory
+from edge_client.outbox import STATE_REMEDY, StateDirectory
+from edge_client.repair import old_copy
 from edge_client.rounds import Bounds
 from edge_client.session import Session
 from edge_client.state import DeviceState
 from fedloom.errors import ConfigError, LinkError, StoreError
+from fedloom.failpoints import failpoint
 from fedloom.link import base
 from fedloom.link.backoff import draw
 from fedloom.notify import Notifier
@@ -55,9 +57,14 @@ def open_session(config: EdgeConfig, keys: DeviceKeys, directory: StateDirectory
     if state.device != keys.id:
         problem = f"{directory.path}: belongs to device {state.device.hex()}, the keys to {keys.id.hex()}"
         raise StoreError(f"{problem}; name another `state` or the right `keys`")
-    directory.tidy(contents)
-    bounds = Bounds(config.limits.max_model_bytes, config.limits.max_outbox_bytes)
-    return Session(keys, state, contents.entries, bounds, os.urandom, draw)
+    if problem := old_copy(directory, state, Path(config.keys)):
+        raise StoreError(f"{problem}; {STATE_REMEDY}")
+    contents = directory.tidy(contents._replace(state=state))
+    state = contents.state or state
+    limits = config.limits
+    bounds = Bounds(limits.max_model_bytes, limits.max_outbox_bytes, limits.max_frame_bytes, limits.max_outbox_age_s)
+    sleeps = config.power.sleep_between_rounds
+    return Session(keys, state, contents.entries, bounds, os.urandom, draw, sleeps)
 
 
 class Daemon:
@@ -93,9 +100,12 @@ class Daemon:
         """The last manifest that came, perhaps one that ends the training; set by the link's thread alone."""
         self._judged: bytes | None = None
         """The one of them that training has looked at."""
+        self._bedtime_s: int | None = None
+        """For so long it is to sleep, once the receipt that says so is acknowledged: else that would come again."""
         self._is_stopping = False
         self._must_reload = False
         self._up = self._session.topics.up(keys.id)
+        self._make_link = make_link
         self._link = make_link(config, keys.id.hex(), self._on_event, self._will)
         self._effects = Effects(self._link, self._directory, Path(config.keys))
 
@@ -107,7 +117,7 @@ class Daemon:
             StoreError: durable state cannot be written; what is on disk is sound.
         """
         try:
-            self._handle(events.Started())
+            self._handle(events.Started(self._directory.ages_s(time.time())))
             self._link.start()
             log.info("edge.ready device=%s", self._device.hex())
             self._notifier.say("READY=1", "STATUS=connecting")
@@ -169,6 +179,7 @@ class Daemon:
         if self._must_reload:
             self._must_reload = False
             self._reload()
+            self._handle(events.Awaken())
         self._notifier.alive()
 
     def _is_flushed(self) -> bool:
@@ -185,12 +196,20 @@ class Daemon:
     def _on_link(self, event: base.Event) -> None:
         match event:
             case base.Received(topic, payload):
+                if topic == self._session.topics.manifest:
+                    failpoint("device.manifest-received")
+                elif self._session.is_waiting and self._is_flushed():
+                    failpoint("device.update-acknowledged")
                 self._handle(events.Came(topic, payload))
                 self._link.acknowledge(event)
+                self._sleep_if_due()
             case base.Connected(limits):
                 log.info("link.up protocol=%d", limits.protocol)
                 self._notifier.say("STATUS=connected")
-                self._handle(events.Connected(limits.max_payload_bytes(self._up), self._is_flushed()))
+                payload_bytes, window = limits.max_payload_bytes(self._up), limits.receive_maximum
+                self._handle(events.Connected(payload_bytes, self._is_flushed(), window))
+            case base.Sent():
+                self._handle(events.Sent(self._link.queued(self._up)))
             case base.Disconnected(reason, fatal):
                 if fatal:
                     broker = self._config.broker
@@ -203,17 +222,45 @@ class Daemon:
                 log.debug("link.subscribed filter=%s", topic_filter)
 
     def _handle(self, event: events.Event) -> None:
+        answers: list[events.Event] = []
         for action in self._session.handle(event, self._clock()):
             match action:
                 case events.Train(work):
                     self._work = work
                 case events.Abandon():
                     self._work = None
+                case events.Sleep(seconds):
+                    self._effects.carry_out(action)
+                    self._bedtime_s = seconds
+                case events.Wake():
+                    self._effects.carry_out(action)
+                    self._wake()
                 case events.Finished():
                     log.info("job.finished")
                     self._is_stopping = self._is_stopping or self._exit_when_done
                 case _:
-                    self._effects.carry_out(action)
+                    answer = self._effects.carry_out(action)
+                    if answer is not None:
+                        answers.append(answer)
+        for answer in answers:
+            self._handle(answer)
+
+    def _sleep_if_due(self) -> None:
+        """Close the link; what it had still for us, the broker keeps, and a new link hears it again."""
+        seconds, self._bedtime_s = self._bedtime_s, None
+        if seconds is None:
+            return
+        self._link.close()
+        while not self._queue.empty():
+            self._queue.get_nowait()  # of the old link: it cannot be acknowledged on another
+        self._notifier.say(f"STATUS=sleeping for {seconds} s")
+        give_back()
+
+    def _wake(self) -> None:
+        self._link = self._make_link(self._config, self._device.hex(), self._on_event, self._will)
+        self._effects.use(self._link)
+        self._link.start()
+        self._notifier.say("STATUS=connecting")
 
     def _train(self, work: events.Work) -> None:
         where = (work.brief.job_name, work.manifest.phase.value, work.manifest.round)
@@ -239,6 +286,7 @@ class Daemon:
 
     def _should_stop(self) -> bool:
         """Called before each step of training."""
+        failpoint("device.training")
         self._notifier.alive()
         if self._is_stopping or self._must_reload:
             return True
@@ -257,7 +305,7 @@ class Daemon:
         old, self._config = self._config, config
         logs.set_up(config.log)
         self._training = None  # the next work reads the data again
-        for name in ("broker", "state", "keys", "limits"):
+        for name in ("broker", "state", "keys", "limits", "power"):
             if getattr(old, name) != getattr(config, name):
                 log.warning("config.unchanged key=%s reason=%r", name, "takes effect at the next start")
         log.info("config.reloaded")

@@ -5,7 +5,7 @@
     4       …      msgpack of a `DeviceState`
     end-32  32     SHA-256 of all before
 
-The outbox's files have the same shape, with "FLO" and an `OutboxEntry`.
+The outbox's files have the same shape, with "FLO" and an `OutboxEntry`; residuals with "FLR" and float32 numbers.
 """
 
 from hashlib import sha256
@@ -20,6 +20,7 @@ from fedloom.wire.messages import Count, Hash, Id
 
 STATE_MAGIC = b"FLS\x01"
 OUTBOX_MAGIC = b"FLO\x01"
+RESIDUAL_MAGIC = b"FLR\x01"
 NO_HASH = bytes(32)
 _DIGEST_BYTES = 32
 
@@ -58,6 +59,8 @@ class OutboxEntry(msgspec.Struct, frozen=True, array_like=True):
     has_residual: bool
     blob: bytes
     """The sealed envelope; resent as it is."""
+    counts_until: Count = 0
+    """Version of the newest manifest beside which it still counts; 0: it counts until the next one comes."""
 
 
 Record = TypeVar("Record", DeviceState, OutboxEntry)
@@ -65,8 +68,7 @@ Record = TypeVar("Record", DeviceState, OutboxEntry)
 
 def to_bytes(magic: bytes, record: DeviceState | OutboxEntry) -> bytes:
     """The content of a record's file."""
-    content = magic + msgpack.encode(record)
-    return content + sha256(content).digest()
+    return sealed(magic, msgpack.encode(record))
 
 
 def from_bytes(magic: bytes, data: bytes, kind: type[Record], path: Path, remedy: str) -> Record:
@@ -75,12 +77,26 @@ def from_bytes(magic: bytes, data: bytes, kind: type[Record], path: Path, remedy
     Raises:
         StoreError: it is not what was written.
     """
-    content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
-    if not content.startswith(magic):
-        raise StoreError(f"{path}: is not a file of this version of fedloom-edge; {remedy}")
-    if sha256(content).digest() != digest:
-        raise StoreError(f"{path}: is damaged, its checksum does not fit; {remedy}")
     try:
-        return msgpack.decode(content[len(magic) :], kind)
+        return msgpack.decode(unsealed(magic, data, path, remedy), kind)
     except Refused as error:
         raise StoreError(f"{path}: is damaged ({error.detail}); {remedy}") from None
+
+
+def sealed(magic: bytes, content: bytes) -> bytes:
+    """A file that notices when it is damaged."""
+    return b"".join((magic, content, sha256(magic + content).digest()))
+
+
+def unsealed(magic: bytes, data: bytes, path: Path, remedy: str) -> bytes:
+    """The content of such a file.
+
+    Raises:
+        StoreError: it is not what was written.
+    """
+    content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    if not content.startswith(magic):
+        raise StoreError(f"{path}: is damaged, or not a file of this version of fedloom-edge; {remedy}")
+    if sha256(content).digest() != digest:
+        raise StoreError(f"{path}: is damaged, its checksum does not fit; {remedy}")
+    return content[len(magic) :]

@@ -46,7 +46,9 @@ class Training:
         residual: Callable[[bytes], bytes],
         alive: Alive = nobody_watches,
     ) -> None:
-        """`residual(name)` reads a stored error-feedback residual; `alive` feeds a watchdog outside of training."""
+        """`residual(name)` reads a stored error-feedback residual, empty where it is lost; `alive` feeds a watchdog
+        outside of training.
+        """
         self._source = source
         self._device = device
         self._residual = residual
@@ -106,8 +108,8 @@ class Training:
         encoding = work.brief.encoding
         if encoding == "float32":
             return encode(delta, encoding), None
-        if work.residual:
-            delta += np.frombuffer(self._residual(work.residual), "<f4")
+        if work.residual and (kept := self._residual(work.residual)):
+            delta += np.frombuffer(kept, "<f4")
         vector = encode(delta, encoding)
         sent = np.empty_like(delta)
         decode(vector, encoding, sent)

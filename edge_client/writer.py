@@ -6,6 +6,7 @@ from typing import Literal
 
 from edge_client.believe import round_recipient
 from edge_client.events import Answer, Publish, Work
+from edge_client.rounds import counts_until
 from edge_client.sequence import Sequence
 from edge_client.state import OutboxEntry
 from fedloom import __version__, msgpack
@@ -61,6 +62,10 @@ class Writer:
         """What is said last."""
         return self._presence("disconnected", self._sequence.take())
 
+    def sleeping(self) -> Publish:
+        """What is said last before a sleep."""
+        return self._presence("sleeping", self._sequence.take())
+
     def update(self, work: Work, answer: Answer) -> OutboxEntry:
         """An answer, sealed to its round."""
         manifest: Manifest = work.manifest
@@ -78,9 +83,10 @@ class Writer:
             round_recipient(manifest.suite, manifest.round_key),
         )
         digest = Envelope(header, blob).digest
-        return OutboxEntry(digest, work.manifest_hash, manifest.job, answer.residual is not None, blob)
+        has_residual = answer.residual is not None
+        return OutboxEntry(digest, work.manifest_hash, manifest.job, has_residual, blob, counts_until(manifest))
 
-    def _presence(self, state: Literal["ready", "disconnected", "lost"], sequence: int) -> Publish:
+    def _presence(self, state: Literal["ready", "sleeping", "disconnected", "lost"], sequence: int) -> Publish:
         body = msgpack.encode(Presence(state, f"fedloom {__version__}", self.keys.credential.not_after))
         blob = write_clear(self._header(Type.PRESENCE, sequence), body, self.keys.signing)
         return Publish(self._topic, blob, retain=True)

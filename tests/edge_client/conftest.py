@@ -1,7 +1,7 @@
 """A small federation: one device, an aggregator that signs whatever a test wants it to say, and a registrar."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from fedloom.trust.seal import Recipient, SealKey, SealSuite
 from fedloom.trust.signing import SigningKey, VerifyingKey
 from fedloom.trust.tokens import Broker, TlsMode, Token, secret_hash
 from fedloom.wire.brief import seal_brief
+from fedloom.wire.chunks import Transfer, pack_missing
 from fedloom.wire.envelope import Envelope, Header, Type, parse, write_clear, write_sealed
 from fedloom.wire.messages import (
     Admission,
@@ -34,6 +35,7 @@ from fedloom.wire.messages import (
     Enrol,
     Manifest,
     Membership,
+    Missing,
     Phase,
     Receipt,
     Task,
@@ -146,6 +148,7 @@ class FakeAggregator:
             suite=SUITE,
             round_key=b"" if phase is Phase.DONE else self.round_key.public,
             deadline_s=1e6,
+            max_staleness=0,
             issued_at=1_900_000_000 + self.version,
             brief=seal_brief(msgspec.structs.replace(BRIEF, **brief), self.brief_key),
             model=model.ref if model else None,
@@ -161,10 +164,17 @@ class FakeAggregator:
         header = self._header(Type.TASK, envelope.header.round, envelope.header.attempt, envelope.digest)
         return self._seal(header, Task(train, evaluate, self.brief_key, self.model_key))
 
-    def receipt(self, update: bytes, verdict: Verdict = Verdict.ACCEPTED, reason: str = "") -> bytes:
+    def receipt(
+        self, update: bytes, verdict: Verdict = Verdict.ACCEPTED, reason: str = "", come_back_s: int = 0
+    ) -> bytes:
         envelope = parse(update, len(update))
         header = self._header(Type.RECEIPT, envelope.header.round, envelope.header.attempt, envelope.header.manifest)
-        return self._seal(header, Receipt(envelope.digest, verdict, reason))
+        return self._seal(header, Receipt(envelope.digest, verdict, reason, come_back_s))
+
+    def missing(self, transfer: Transfer, numbers: Iterable[int]) -> bytes:
+        """These frames have not come."""
+        body = Missing(transfer.id, pack_missing(numbers, transfer.frames))
+        return self._seal(self._header(Type.MISSING, 1, 1, self.head), body)
 
     def open(self, update: bytes) -> tuple[Envelope, Update]:
         """Believe and read an update as the real one does."""
@@ -172,7 +182,7 @@ class FakeAggregator:
         envelope.verify(VerifyingKey(self.device_signing.public))
         return envelope, msgpack.decode(envelope.open(self.round_key), Update)
 
-    def _seal(self, header: Header, body: Task | Receipt) -> bytes:
+    def _seal(self, header: Header, body: Task | Receipt | Missing) -> bytes:
         to = Recipient(SUITE, self.device_seal.public)
         return write_sealed(header._replace(recipient=self.device), msgpack.encode(body), self.signing, to)
 
@@ -306,9 +316,11 @@ def keys(aggregator: FakeAggregator, tmp_path: Path) -> DeviceKeys:
 def make_session(keys: DeviceKeys) -> Callable[..., Session]:
     """A session with these keys; nothing in it is random."""
 
-    def make(state: DeviceState | None = None, entries: tuple[OutboxEntry, ...] = (), **bounds: int) -> Session:
+    def make(
+        state: DeviceState | None = None, entries: tuple[OutboxEntry, ...] = (), sleeps: bool = False, **bounds: float
+    ) -> Session:
         limits = Bounds(**({"max_model_bytes": 2**20, "max_outbox_bytes": 2**20} | bounds))
-        return Session(keys, state or DeviceState(keys.id, 1), entries, limits, bytes, lambda: 0.5)
+        return Session(keys, state or DeviceState(keys.id, 1), entries, limits, bytes, lambda: 0.5, sleeps)
 
     return make
 

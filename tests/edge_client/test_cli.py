@@ -125,8 +125,8 @@ def test_damaged_state_is_never_reset(run: Run, config: Path) -> None:
     directory.hold()
     directory.release()
     (directory.path / "state").write_bytes(b"FLS\x01 and then nonsense that is long enough for a digest")
-    assert "delete it" in error(run("run", "--config", config), status=1)
-    assert "delete it" in error(run("status", "--config", config), status=1)
+    assert "fedloom-edge repair" in error(run("run", "--config", config), status=1)
+    assert "fedloom-edge repair" in error(run("status", "--config", config), status=1)
 
 
 def test_a_missing_password_file_is_refused(run: Run, config: Path) -> None:
@@ -172,7 +172,7 @@ def test_status_tells_membership_root_time_and_silence(run: Run, config: Path, a
     directory.hold()
     state = DeviceState(aggregator.device, 5, root_version=1, time_floor=1_900_000_000)
     directory.write_state(state)
-    directory.note_silence(1_900_000_100.0)
+    directory.silent.write(1_900_000_100.0)
     directory.release()
     shown = json.loads(run("status", "--config", config, "--json")[1])
     assert shown["membership"] == "joined"

@@ -17,20 +17,39 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aggregator.assembler import Assembler
 from fedloom import msgpack
 from fedloom.learning.model_file import load
 from fedloom.learning.plan import TrainPlan
+from fedloom.learning.spec import ModelSpec
+from fedloom.learning.standardise import Standardiser
 from fedloom.link.base import Connected, Event, Received
 from fedloom.link.config import MqttConfig
 from fedloom.link.mqtt import MqttLink
-from fedloom.wire.chunks import Assembler, is_frame
+from fedloom.wire.chunks import Transfer, is_frame, is_question, read_question
 from fedloom.wire.envelope import parse
 from fedloom.wire.messages import Phase, Presence, Update
+from fedloom.wire.model_blob import SealedModel, plain_model, seal_model
 from simulation.broker import start_broker
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20.0
+BIG = ModelSpec(inputs=2, outputs=2, hidden=(700, 700))
+"""2 MB: 21 chunks, and more frames than are sent before anything is asked."""
 FORBIDDEN = ("asyncio", "flwr", "torch", "pydantic", "sqlalchemy", "typer", "rich", "concurrent", "difflib")
+
+
+def big_model(aggregator: Any) -> SealedModel:
+    plan = Standardiser(np.zeros(2, np.float32), np.ones(2, np.float32))
+    weights = np.full(BIG.layout().size, 0.01, np.float32)
+    return seal_model(plain_model(weights, plan), 1, aggregator.model_key)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 class Process:
@@ -112,6 +131,18 @@ class Ears:
             if blob is not None:
                 return blob, self.aggregator.open(blob)[1]
 
+    def question(self) -> Transfer:
+        """The next question about frames."""
+        while not is_question(payload := self._next(self.topics.up(self.aggregator.device))):
+            pass
+        return read_question(payload, 2**26)
+
+    def frame(self) -> bytes:
+        """The next frame."""
+        while not is_frame(payload := self._next(self.topics.up(self.aggregator.device))):
+            pass
+        return payload
+
     def wait_for(self, state: str) -> None:
         """Until the device has said this of itself: when it says `ready` its subscriptions stand."""
         while True:
@@ -135,6 +166,10 @@ class Ears:
             for number in range(len(model.ref.chunk_hashes)):
                 chunk = self.topics.chunk(model.ref.cipher_hash, number)
                 self.link.publish(chunk, model.chunk(number), retain=True)
+        return self.invite(phase, model, **changes)
+
+    def invite(self, phase: Phase, model: Any = None, **changes: Any) -> bytes:
+        """Publish a manifest and the device's task; the chunks are somebody else's."""
         manifest: bytes = self.aggregator.manifest(phase, model, **changes)
         self.link.publish(self.topics.manifest, manifest, retain=True)
         self.down(self.aggregator.task(manifest, train=phase is Phase.TRAIN, evaluate=phase is not Phase.DONE))
@@ -219,6 +254,49 @@ def test_sigkill_with_an_update_in_the_outbox_loses_nothing(
     assert process.end() == 0
     ears.wait_for("disconnected")
     assert list((config.parent / "state" / "outbox").iterdir()) == []
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_sigkill_in_a_download_and_in_an_upload_goes_on_where_it_was(
+    aggregator: Any, ears: Ears, config: Path, start: Callable[..., Process], protocol: str
+) -> None:
+    model = big_model(aggregator)
+    chunks = [ears.topics.chunk(model.ref.cipher_hash, number) for number in range(len(model.ref.chunk_hashes))]
+    for number in range(10):
+        ears.link.publish(chunks[number], model.chunk(number), retain=True)
+    process = start(config, FEDLOOM_EDGE__BROKER__PROTOCOL=f"'{protocol}'")
+    ears.wait_for("ready")
+    manifest = ears.invite(Phase.TRAIN, model, spec=BIG)
+    process.wait_for(f"model.fetching missing={len(chunks)} ")
+    file = config.parent / "state" / "download" / model.ref.cipher_hash.hex()
+    wait_until(lambda: file.exists() and file.read_bytes() == model.cipher[: 10 * model.ref.chunk_bytes])
+    process.end(signal.SIGKILL)
+    for number, topic in enumerate(chunks):  # what it has, it can have from nobody any more
+        ears.link.publish(topic, b"" if number < 10 else model.chunk(number), retain=True)
+    wait_until(lambda: not sum(map(ears.link.queued, chunks)))
+    process = start(config, FEDLOOM_EDGE__BROKER__PROTOCOL=f"'{protocol}'")
+    ears.wait_for("ready")
+    ears.down(aggregator.task(manifest))
+    process.wait_for(f"model.fetching missing={len(chunks) - 10} ")
+
+    transfer = ears.question()
+    ears.down(aggregator.missing(transfer, range(7)))
+    frames = [ears.frame() for _ in range(7)]
+    assert ears.question() == transfer
+    process.end(signal.SIGKILL)
+    process = start(config, FEDLOOM_EDGE__BROKER__PROTOCOL=f"'{protocol}'")
+    while ears.question() != transfer:
+        pass
+    ears.down(aggregator.missing(transfer, range(7, transfer.frames)))
+    process.wait_for(f"update.sends missing={transfer.frames - 7} ")
+    frames += [ears.frame() for _ in range(7, transfer.frames)]
+    taker = Assembler(2**26, 1)
+    blobs = [taker.accept(frame) for frame in frames]  # each once
+    assert aggregator.open(blobs[-1])[1].samples == 80
+    ears.down(aggregator.receipt(blobs[-1]))
+    process.wait_for("receipt.came verdict=accepted")
+    assert process.end() == 0
 
 
 @pytest.mark.broker

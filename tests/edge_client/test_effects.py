@@ -75,11 +75,11 @@ def test_a_full_disk_under_the_keys_ends_the_daemon(effects: Effects, monkeypatc
 
 def test_the_note_of_silence_comes_and_goes(effects: Effects, directory: StateDirectory) -> None:
     effects.carry_out(Silent(100.0))
-    since = directory.silent_since()
+    since = directory.silent.read()
     assert since is not None
     assert 90 <= time.time() - since <= 110
     effects.carry_out(Heard())
-    assert directory.silent_since() is None
+    assert directory.silent.read() is None
 
 
 def _failing(number: int) -> Callable[..., None]:

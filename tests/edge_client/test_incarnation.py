@@ -18,7 +18,7 @@ def test_the_number_stays_in_its_field(tmp_path: Path) -> None:
     assert next_incarnation(tmp_path, 2.0**40) == MAX
 
 
-@pytest.mark.parametrize("stored", ["", "7"])
+@pytest.mark.parametrize("stored", ["", "7\n"])
 def test_a_directory_that_cannot_be_written_is_said_and_survived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, stored: str
 ) -> None:
@@ -32,6 +32,20 @@ def test_a_directory_that_cannot_be_written_is_said_and_survived(
     assert next_incarnation(tmp_path, 3.0) == (8 if stored else 3)
     assert "incarnation.unkept" in caplog.text
     assert "Read-only file system" in caplog.text
+
+
+def test_every_bit_and_every_byte_counts(tmp_path: Path) -> None:
+    next_incarnation(tmp_path, 1_795_281_234.0)
+    whole = (tmp_path / FILE).read_bytes()
+    harmed = [whole[:cut] for cut in range(len(whole))]
+    for place in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        harmed.append(bytes(flipped))
+    for each in harmed:
+        (tmp_path / FILE).write_bytes(each)
+        with pytest.raises(StoreError, match=r"incarnation: is .*; run: fedloom-edge repair"):
+            next_incarnation(tmp_path, 3.0)
 
 
 def test_a_damaged_counter_is_never_started_over(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,8 +185,11 @@ def test_a_broker_without_mqtt_5_will_do(registrar: Any, amqtt: Any, tmp_path: P
 def test_an_interrupt_is_one_line_and_the_join_goes_on_later(office: Office, registrar: Any, tmp_path: Path) -> None:
     registrar.approves, token = False, registrar.token()
     command = [sys.executable, "-m", "edge_client", "join", "-", "--dir", str(tmp_path / "device")]
+    pipe = subprocess.PIPE
+    # A shell lets what it runs in the background ignore SIGINT, and its children with it: this one shall hear it.
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, cwd=ROOT, stdin=pipe, stderr=pipe, stdout=pipe, text=True, preexec_fn=hear
     ) as process:
         assert process.stdin is not None
         assert process.stderr is not None

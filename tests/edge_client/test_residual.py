@@ -3,7 +3,7 @@
 from typing import Any
 
 from edge_client.events import Answer, StoreOutbox, Train, Trained
-from fedloom.wire.messages import Phase, Update
+from fedloom.wire.messages import Phase, Update, Verdict
 
 ANSWER = Answer(Update(8, 1, 0.5, b"\0" * 24, b"", ""), 1, b"residual")
 
@@ -39,3 +39,12 @@ def test_a_round_that_was_not_answered_leaves_the_residual_alone(aggregator: Any
     assert bench.work().residual == stored.entry.digest
     bench.do(Trained(bench.work(), Answer(Update(8, 0, 0.0, b"", b"", "no data"))))  # declined: carries no residual
     assert bench.work().residual == stored.entry.digest
+
+
+def test_an_update_that_comes_rounds_late_takes_its_residual_with_it(aggregator: Any, bench: Any) -> None:
+    """Its first copy may have been accepted: after two rounds the aggregator says `late` to every other copy."""
+    (stored,) = [a for a in bench.do(Trained(bench.work(), ANSWER)) if isinstance(a, StoreOutbox)]
+    bench.down(aggregator.receipt(stored.entry.blob))
+    (again,) = [a for a in bench.do(Trained(bench.work(), ANSWER)) if isinstance(a, StoreOutbox)]
+    bench.down(aggregator.receipt(again.entry.blob, Verdict.LATE))
+    assert bench.work().residual == b""

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from session_parts import ANSWER, only
 
+from aggregator.assembler import Assembler
 from edge_client.events import (
     Abandon,
     Action,
@@ -18,6 +19,7 @@ from edge_client.events import (
     Log,
     PersistState,
     Publish,
+    PublishFrame,
     SaveModel,
     Started,
     Stopping,
@@ -31,7 +33,6 @@ from edge_client.events import (
 from edge_client.rounds import declined
 from fedloom import msgpack
 from fedloom.errors import Reason
-from fedloom.wire.chunks import Assembler
 from fedloom.wire.envelope import parse
 from fedloom.wire.messages import Phase, Presence, Verdict
 
@@ -87,7 +88,7 @@ def test_a_round_from_manifest_to_receipt(aggregator: Any, bench: Any) -> None:
     assert persist.state.manifest_hash == parse(manifest, MAX).digest
     assert only(accepted, Train) == []
     assert only(bench.down(aggregator.task(manifest)), Subscribe) == [
-        Subscribe(aggregator.topics.chunks(model.ref.cipher_hash))
+        Subscribe(aggregator.topics.chunk(model.ref.cipher_hash, 0), renew=False)
     ]
     complete = bench.chunks(model)
     assert only(complete, Unsubscribe)
@@ -118,6 +119,16 @@ def test_a_task_may_come_before_its_manifest(aggregator: Any, bench: Any) -> Non
     manifest = aggregator.manifest(Phase.STATISTICS)
     assert only(bench.down(aggregator.task(manifest)), Train) == []
     assert len(only(bench.manifest(manifest), Train)) == 1
+
+
+def test_the_task_of_the_end_may_come_before_its_manifest_which_bears_the_number_of_the_final_evaluation(
+    aggregator: Any, bench: Any
+) -> None:
+    model = aggregator.model()
+    bench.manifest(aggregator.manifest(Phase.EVALUATE, model, round=9))
+    end = aggregator.manifest(Phase.DONE, model, round=9)
+    bench.down(aggregator.task(end))
+    assert only([*bench.manifest(end), *bench.chunks(model)], SaveModel)
 
 
 def test_a_late_copy_of_an_older_task_does_not_displace_an_early_one(aggregator: Any, bench: Any) -> None:
@@ -184,7 +195,10 @@ def test_an_update_larger_than_a_frame_is_split(aggregator: Any, bench: Any) -> 
     big = msgspec.structs.replace(ANSWER.update, vector=bytes(5000))
     work = bench.work()
     bench.do(Disconnected(), Connected(1500))
-    frames = sent_updates(aggregator, bench.do(Trained(work, Answer(big))))
+    actions = bench.do(Trained(work, Answer(big)))
+    (store,), pieces = only(actions, StoreOutbox), only(actions, PublishFrame)
+    frames = [each.header + store.entry.blob[each.start : each.start + each.length] for each in pieces]
+    assert len(frames) > 1
     assert all(len(frame) <= 1500 for frame in frames)
     assembler = Assembler(MAX, 1)
     whole = [blob for frame in frames if (blob := assembler.accept(frame)) is not None]

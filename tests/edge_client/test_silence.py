@@ -98,13 +98,13 @@ def test_a_device_that_trained_past_the_deadline_listens_first(aggregator: Any, 
 def test_the_note_stays_over_a_restart_until_something_new_comes(tmp_path: Path, aggregator: Any, bench: Any) -> None:
     directory = StateDirectory(tmp_path / "state")
     directory.hold()
-    assert directory.silent_since() is None
-    directory.note_silence(1_900_000_000.5)
-    assert directory.silent_since() == 1_900_000_000
+    assert directory.silent.read() is None
+    directory.silent.write(1_900_000_000.5)
+    assert directory.silent.read() == 1_900_000_000
     assert Heard() in bench.manifest(aggregator.manifest(Phase.STATISTICS))  # the first new word of a process
-    directory.note_silence(None)
-    directory.note_silence(None)
-    assert directory.silent_since() is None
-    directory.note_silence(-5.0)
-    assert directory.silent_since() == -5
+    directory.silent.write(None)
+    directory.silent.write(None)
+    assert directory.silent.read() is None
+    directory.silent.write(-5.0)
+    assert directory.silent.read() == -5
     directory.release()
