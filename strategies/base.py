@@ -1,7 +1,7 @@
 """What every fusion rule is: a plan for the devices, and a pure function from updates to new weights."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import msgspec
 
@@ -22,6 +22,8 @@ class ClientUpdate(NamedTuple):
     samples: int
     delta: Vector
     """(p,) local weights minus global weights. Valid only until the next update is taken: copy what must last."""
+    staleness: int = 0
+    """Versions of the model since the one that `delta` was trained from; 0 in a synchronous job."""
 
 
 class Updates(Protocol):
@@ -41,7 +43,7 @@ class UpdatesInMemory:
     """`Updates` of a simulation or a test; sorted here, so that their order does not matter."""
 
     def __init__(self, updates: Iterable[ClientUpdate]) -> None:
-        self._updates = sorted(updates, key=lambda update: update.client)
+        self._updates = sorted(updates, key=lambda update: (update.client, -update.staleness))
 
     def __iter__(self) -> Iterator[ClientUpdate]:
         return iter(self._updates)
@@ -69,6 +71,9 @@ class Fused(NamedTuple):
 
 class Strategy(Protocol):
     """A fusion rule. Pure: no clock, no log, no I/O; arguments are never changed."""
+
+    is_asynchronous: ClassVar[bool]
+    """Whether it knows what to do with an update that is stale."""
 
     def initial_state(self, size: int) -> State:
         """The state before round 1 of a model with `size` weights."""

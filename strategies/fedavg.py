@@ -4,35 +4,26 @@ Source: McMahan, Moore, Ramage, Hampson, Agüera y Arcas 2017, "Communication-ef
 decentralized data", arXiv:1602.05629, algorithm 1; the server learning rate as in Reddi et al. 2021, arXiv:2003.00295.
 """
 
-import msgspec
+from typing import ClassVar
+
 import numpy as np
 
 from fedloom.learning.layout import Vector
-from fedloom.learning.plan import Positive, TrainPlan
+from fedloom.learning.plan import Positive
 from strategies.base import Fused, State, Updates, total_samples
+from strategies.summing import Stateless, weighted_sum
 
 
-class FedAvg(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FedAvg(Stateless, frozen=True):
     """The mean of the client updates, weighted by samples; `server_learning_rate` 1 is McMahan's algorithm."""
 
+    is_asynchronous: ClassVar[bool] = False
     server_learning_rate: Positive = 1.0
 
-    def initial_state(self, size: int) -> State:
-        """Nothing to remember."""
-        return State()
-
-    def plan(self, round_number: int, base: TrainPlan, state: State) -> TrainPlan:
-        """The job's plan as it is."""
-        return base
-
     def fuse(self, weights: Vector, updates: Updates, state: State) -> Fused:
-        """One pass over the updates in float64, one cast: O(p) memory, the same bits for the same updates."""
+        """One pass over the updates in float64, one cast."""
         total = total_samples(updates)
-        mean = np.zeros(weights.size)
-        scaled = np.empty(weights.size)
-        for update in updates:
-            np.multiply(update.delta, update.samples / total, out=scaled)
-            mean += scaled
+        mean = weighted_sum(weights.size, ((each.samples / total, each.delta) for each in updates))
         mean *= self.server_learning_rate
         mean += weights
         return Fused(mean.astype(np.float32), state)
