@@ -4,10 +4,13 @@
 `examine` opens and reads it.
 """
 
+import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+from aggregator.bases import Base, max_staleness
 from aggregator.fleet import Device, Fleet
 from aggregator.records import Answer, RoundRecord
 from fedloom.errors import Reason, Refused
@@ -17,7 +20,6 @@ from fedloom.learning.metrics import Metrics
 from fedloom.learning.standardise import Moments
 from fedloom.msgpack import decode
 from fedloom.trust.documents import Root
-from fedloom.trust.seal import SealKey
 from fedloom.wire import encoding, envelope
 from fedloom.wire.envelope import Envelope, Type
 from fedloom.wire.messages import Phase, Update, Verdict
@@ -26,6 +28,8 @@ _BODY_OVERHEAD_BYTES = 4096
 """All of an update's body but the vector and the metrics, declined reason included."""
 _MAX_SUM = 1e300
 """Metrics up to here stay finite when those of a hundred million devices are added up."""
+_NORM_PART = 8192
+"""Weights whose squares are added at once: they fit the processor's first cache."""
 _MAX_LOSS = float(np.finfo(np.float32).max)
 """Of one sample: a device computes it in float32."""
 
@@ -36,21 +40,34 @@ class Candidate(NamedTuple):
     device: Device
     envelope: Envelope
     digest: bytes
-    is_late: bool
-    """It answers an older round of this job."""
+    base: Base | None
+    """The round that it answers; None: an older one of this job, to which no answer counts any more."""
 
 
 class Gate:
     """What admission compares with, for one round."""
 
-    def __init__(self, fleet: Fleet, root: Root, job: Job, opened: RoundRecord, max_update_bytes: int) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        root: Root,
+        job: Job,
+        opened: RoundRecord,
+        max_update_bytes: int,
+        older: Iterable[Base] = (),
+        *,
+        is_restored: bool = False,
+    ) -> None:
+        """`older`: the rounds before, answers to which still count; `is_restored`: there were others that are lost."""
         self.fleet = fleet
         self.root = root
         self.job = job
         self.opened = opened
-        self.invited = frozenset(each.device for each in opened.invitations)
-        self.evaluating = frozenset(each.device for each in opened.invitations if each.evaluate)
-        self.seal_key = SealKey(root.suite, opened.round_key) if opened.round_key else None
+        self.is_restored = is_restored
+        self.own = Base(opened, root.suite)
+        self.bases = {each.record.manifest_hash: each for each in (*older, self.own)}
+        """By the hash of their manifests."""
+        self.is_buffer = max_staleness(job, opened.phase) > 0
         self.weights: Vector = np.empty(job.model.layout().size if opened.phase is Phase.TRAIN else 0, np.float32)
         """Where vectors are decoded to be looked at; used again for each."""
         self.metrics_bytes = _metrics_bytes(job)
@@ -79,10 +96,10 @@ def screen(topic: str, blob: bytes, gate: Gate) -> Candidate:
         raise Refused(Reason.UNKNOWN_KEY)
     if header.job != gate.opened.job:
         raise Refused(Reason.WRONG_JOB)
-    is_late = _is_late(message, gate.opened)
-    if not is_late:
-        _check_invited(message, gate)
-    return Candidate(device, message, message.digest, is_late)
+    base = None if _is_late(message, gate) else gate.bases[header.manifest]
+    if base:
+        _check_invited(message, base)
+    return Candidate(device, message, message.digest, base)
 
 
 def believe(candidate: Candidate) -> None:
@@ -100,22 +117,30 @@ def examine(candidate: Candidate, gate: Gate, utc_s: float) -> Answer:
     Raises:
         Refused: the device gets a receipt with the reason.
     """
-    if gate.seal_key is None:
+    base = candidate.base
+    if base is None or base.seal_key is None:
         raise Refused(Reason.NOT_INVITED)
     device, message = candidate.device, candidate.envelope
     if device.credential.not_after < utc_s:
         raise Refused(Reason.EXPIRED, "the device's credential is too old")
     if message.header.plain_length > gate.max_plain_bytes:
         raise Refused(Reason.TOO_LARGE)
-    plain = message.open(gate.seal_key)
+    plain = message.open(base.seal_key)
     update = decode(plain, Update)
     reason = _printable(update.declined)
-    answer = Answer(device.id, candidate.digest, Verdict.DECLINED, reason, size_bytes=len(message.blob))
+    answer = Answer(
+        device.id,
+        candidate.digest,
+        Verdict.DECLINED,
+        reason,
+        size_bytes=len(message.blob),
+        base=base.record.manifest_version,
+    )
     if update.declined:
         return answer
     _check_counts(update, gate.job)
     _check_vector(update, message.header.encoding, gate)
-    _check_metrics(update.metrics, device.id, gate)
+    _check_metrics(update.metrics, device.id in base.evaluating, gate)
     return answer._replace(
         verdict=Verdict.ACCEPTED,
         samples=update.samples,
@@ -144,20 +169,22 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else "·" for each in text)
 
 
-def _check_invited(message: Envelope, gate: Gate) -> None:
-    if message.header.sender not in gate.invited or gate.seal_key is None:
+def _check_invited(message: Envelope, base: Base) -> None:
+    if message.header.sender not in base.invited or base.seal_key is None:
         raise Refused(Reason.NOT_INVITED)
-    if message.header.recipient_key != gate.seal_key.id:
+    if message.header.recipient_key != base.seal_key.id:
         raise Refused(Reason.WRONG_RECIPIENT)
 
 
-def _is_late(message: Envelope, opened: RoundRecord) -> bool:
-    """Whether it answers an older round; one that answers neither that nor this round is refused."""
-    header = message.header
-    if header.manifest == opened.manifest_hash:
-        if (header.round, header.attempt) != (opened.round, opened.attempt):
+def _is_late(message: Envelope, gate: Gate) -> bool:
+    """Whether it answers a round that counts no more; one that answers no round of the past or present is refused."""
+    header, opened = message.header, gate.opened
+    if base := gate.bases.get(header.manifest):
+        if (header.round, header.attempt) != (base.record.round, base.record.attempt):
             raise Refused(Reason.WRONG_ROUND)
-        return opened.phase is Phase.DONE
+        return base.record.phase is Phase.DONE
+    if gate.is_restored:  # a later round than ours may be one that was lost
+        return True
     if (header.round, header.attempt) < (opened.round, opened.attempt):
         return True
     if (header.round, header.attempt) == (opened.round, opened.attempt):
@@ -181,13 +208,22 @@ def _check_vector(update: Update, code: int, gate: Gate) -> None:
     if phase is Phase.TRAIN:
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite, and is refused
             encoding.decode(update.vector, gate.job.update.encoding, gate.weights)
-        norm = float(np.linalg.norm(gate.weights.astype(np.float64)))
+        norm = _norm(gate.weights)
         if norm > gate.job.update.max_norm:
             raise Refused(Reason.NORM_EXCEEDED, f"norm {norm:.3g}, {gate.job.update.max_norm:.3g} allowed")
     elif phase is Phase.STATISTICS:
         _check_moments(update, gate.job)
     elif update.vector:
         raise Refused(Reason.WRONG_LENGTH, "a vector where none was asked for")
+
+
+def _norm(vector: Vector) -> float:
+    """In float64, where no square overflows; by parts, because a copy of all of it costs more than the sum."""
+    squares = 0.0
+    for start in range(0, vector.size, _NORM_PART):
+        part = vector[start : start + _NORM_PART].astype(np.float64)
+        squares += float(part @ part)
+    return math.sqrt(squares)
 
 
 def _check_moments(update: Update, job: Job) -> None:
@@ -208,12 +244,12 @@ def _check_moments(update: Update, job: Job) -> None:
         raise Refused(Reason.NORM_EXCEEDED, f"a feature's root mean square is {magnitude:.3g}, {allowed}")
 
 
-def _check_metrics(data: bytes, device: bytes, gate: Gate) -> None:
+def _check_metrics(data: bytes, is_asked: bool, gate: Gate) -> None:
     if not data:
         if gate.opened.phase is Phase.EVALUATE:
             raise Refused(Reason.BAD_METRICS, "none where nothing else was asked for")
         return
-    if device not in gate.evaluating:
+    if not is_asked:
         raise Refused(Reason.BAD_METRICS, "metrics that were not asked for")
     if len(data) != gate.metrics_bytes:
         raise Refused(Reason.BAD_METRICS, f"{len(data)} bytes, {gate.metrics_bytes} expected")

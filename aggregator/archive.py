@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from aggregator import history
+from aggregator import build, history, past_rounds
 from aggregator.config import Retention
+from aggregator.damage import DamagedError, quarantine
 from aggregator.enrolment.decisions import Enrolments
 from aggregator.events import Decide, Decided, FleetChanged, Fuse, Fused, Renew, Renewed, Stored, Turn, Turned
 from aggregator.fusion import fuse
+from aggregator.recompute import Files
 from aggregator.records import Answer, RoundRecord
-from aggregator.registry import Registry
-from aggregator.spool import Spool
-from aggregator.store import Store
+from fedloom.failpoints import failpoint
 from fedloom.job import Job
 from fedloom.wire.messages import Phase, Verdict
 from strategies import FusionError, Strategy
@@ -22,18 +22,14 @@ class Archive:
 
     def __init__(
         self,
-        store: Store,
+        files: Files,
         enrolments: Enrolments,
-        spool: Spool,
-        registry: Registry,
         job: Job,
         strategy: Strategy,
         retention: Retention,
     ) -> None:
-        self.store = store
+        self.store, self.registry, self._states, self._spool = files
         self._enrolments = enrolments
-        self.registry = registry
-        self._spool = spool
         self._job = job
         self._strategy = strategy
         self._retention = retention
@@ -51,30 +47,50 @@ class Archive:
         accepted = [answer for answer in answers if answer.verdict is Verdict.ACCEPTED]
         entries = self._spool.append(self._segment(), accepted) if accepted else []
         self.store.add_answers(manifest_version, answers, entries)
+        failpoint("aggregator.answer-committed")
         return Stored(tuple(answers))
 
     def fuse(self, order: Fuse) -> Fused:
-        """The outcome of a round, from what is in the spool."""
+        """The outcome of a round, from what is in the spool.
+
+        Receipts were given for all of it: where some is damaged, the attempt is aborted, which a manifest tells.
+        """
+        failpoint("aggregator.quorum")
         entries = history.entries(self.store, order.opened.manifest_version)
+        segment = self._segment()
         try:
-            return Fused(fuse(order, self._job, self._strategy, self._segment(), entries), "")
+            return Fused(fuse(order, self._job, self._strategy, segment, entries), "")
         except FusionError as error:
             return Fused(None, str(error))
+        except DamagedError as damage:
+            return Fused(None, f"{damage}; {quarantine(segment)}")
 
     def turn(self, turn: Turn) -> Turned:
         """Close a round, keep its model, open the next."""
         saved = (turn.model, self.registry.save(turn.model)) if turn.model else None
-        before = self._opened
-        self.store.turn(turn.closed, saved, turn.opened, self._job.name)
+        before, closed = self._opened, turn.closed
+        if closed and closed.outcome == "done":
+            closed = closed._replace(build=build.current())
+            self._states.save(closed.strategy_state)
+        if saved:
+            failpoint("aggregator.fused")
+        self.store.turn(closed, saved, turn.opened, self._job.name)
+        if saved:
+            failpoint("aggregator.model-committed")
+        if turn.opened:
+            failpoint("aggregator.round-committed")
         self._has_forgotten = self.store.forget()
         if turn.closed and turn.closed.metrics and before and before.model_version is not None:
             self.registry.evaluated(before.model_version, turn.closed.metrics)
         if turn.opened:
             self._opened = turn.opened
-            self._spool.prune(turn.opened.job, turn.opened.round - self._retention.rounds)
+            oldest = turn.opened.round - self._retention.rounds
+            self._spool.prune(turn.opened.job, oldest)
+            self._states.prune(past_rounds.kept_states(self.store, turn.opened.job, oldest))
             if turn.opened.phase is Phase.DONE and turn.opened.model_version is not None:
                 self.registry.annotate(turn.opened.model_version)
         self.registry.prune(self._retention.models)
+        self.store.prune(self._retention.rounds_kept(self._job))
         return Turned()
 
     def decide(self, orders: Sequence[Decide]) -> Decided:

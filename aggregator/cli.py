@@ -15,16 +15,17 @@ from aggregator.config import Loaded, load_config
 from aggregator.initial import initial_model
 from aggregator.notices import AnyNotice
 from aggregator.opening import check_manifest
+from aggregator.present import PresenceNote, read_presence
 from aggregator.report import to_operator
 from aggregator.roots.changes import check_quorum, public_keys
 from aggregator.service import Service
 from aggregator.startup import assemble
+from aggregator.state_cli import commands as state_commands
 from aggregator.state_lock import exclusive
 from aggregator.store import open_store
 from fedloom.errors import DataError
 from fedloom.job import load_job
 from fedloom.learning.model_file import load as load_model
-from fedloom.learning.onnx_export import export_onnx
 from fedloom.link.mqtt import MqttLink
 from strategies import create
 
@@ -32,6 +33,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 aggregator = typer.Typer(help="Make a federation, run a job, see how it stands.", no_args_is_help=True)
 job = typer.Typer(help="Check job files.", no_args_is_help=True)
 model = typer.Typer(help="Show and export saved models.", no_args_is_help=True)
+aggregator.add_typer(state_commands)
 for group, name in ((aggregator, "aggregator"), (job, "job"), (model, "model")):
     app.add_typer(group, name=name)
 
@@ -93,8 +95,9 @@ def status(config: Config = CONFIG, as_json: AsJson = False) -> None:
 
       fedloom aggregator status --json
     """
-    with open_store(load_config(config).state) as store:
-        standing = overview.standing(store)
+    state = load_config(config).state
+    with open_store(state) as store:
+        standing = overview.standing(store, read_presence(state))
     typer.echo(msgspec.json.encode(standing).decode() if as_json else overview.describe(standing))
 
 
@@ -107,7 +110,7 @@ def job_check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The job
       fedloom job check job.toml
     """
     read = load_job(file)
-    create(read.strategy, str(file))
+    create(read.strategy, str(file), read.asynchronous is not None)
     check_manifest(read, str(file))
     initial_model(read, file)
     size = read.model.layout().size
@@ -139,6 +142,8 @@ def model_export(
 
       fedloom model export v0020.fedloom --onnx model.onnx
     """
+    from fedloom.learning.onnx_export import export_onnx  # for this command alone
+
     out = onnx or file.with_suffix(".onnx")
     loaded = load_model(file)
     try:
@@ -161,6 +166,7 @@ async def _serve(loaded: Loaded, tell: Callable[[AnyNotice], None], exit_when_do
             tell,
             broker=f"{broker.host}:{broker.port}",
             exit_when_done=exit_when_done,
+            housekeeping=PresenceNote(loaded.state, parts.fleet).update,
         )
         await service.run()
     finally:

@@ -19,11 +19,11 @@ class Cohort(NamedTuple):
     target: int
 
 
-def choose(phase: Phase, ready: Collection[bytes], rounds: Rounds, seed: Sequence[int]) -> Cohort:
+def choose(phase: Phase, ready: Collection[bytes], rounds: Rounds, seed: Sequence[int], buffer: int = 0) -> Cohort:
     """Draw a cohort from the devices that are ready (at least one), whatever their order.
 
     Statistics need every device, and every evaluating device takes part in the final evaluation.
-    `seed` names the job, round and attempt.
+    `seed` names the job, round and attempt; `buffer` is the number of updates that an asynchronous job aims at.
     """
     rng = np.random.default_rng(np.random.SeedSequence(list(seed)))
     devices = sorted(ready)
@@ -33,10 +33,11 @@ def choose(phase: Phase, ready: Collection[bytes], rounds: Rounds, seed: Sequenc
     if phase is Phase.EVALUATE:
         chosen = sorted(order[: _share_of(len(order), rounds.evaluate)])
         return Cohort(tuple(Invitation(each, train=False, evaluate=True) for each in chosen), len(chosen))
-    target = min(len(order), max(_share_of(len(order), rounds.cohort), fewest_updates(phase, rounds)))
+    target = min(len(order), max(_share_of(len(order), rounds.cohort), fewest_updates(phase, rounds), buffer))
     invited = order[: min(len(order), math.ceil(target * rounds.over_selection))]
     evaluating = set(invited[: _share_of(len(invited), rounds.evaluate)] if rounds.evaluate else ())
-    return Cohort(tuple(Invitation(each, train=True, evaluate=each in evaluating) for each in sorted(invited)), target)
+    invitations = tuple(Invitation(each, train=True, evaluate=each in evaluating) for each in sorted(invited))
+    return Cohort(invitations, min(target, buffer) if buffer else target)
 
 
 def _share_of(count: int, share: float) -> int:

@@ -10,6 +10,7 @@ import msgspec
 
 from fedloom import config
 from fedloom.errors import ConfigError
+from fedloom.job import Job
 from fedloom.link.config import MqttConfig, resolve
 from fedloom.trust.tokens import Broker, TlsMode
 
@@ -40,6 +41,20 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Newest model versions of a job; the best one stays as well."""
     rounds: PositiveInt = 3
     """Rounds whose updates stay in the spool, so that a fusion can be recomputed."""
+    history: PositiveInt = 100
+    """Rounds of which the database keeps the manifest, who was invited, what each answered; else a line."""
+
+    def rounds_kept(self, job: Job | None) -> int:
+        """Of which the database keeps all: no fewer than the spool's, and those that their updates answer."""
+        stale = job.asynchronous.max_staleness if job and job.asynchronous else 0
+        return max(self.history, self.rounds + stale + 2)
+
+
+class Pace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When devices that sleep between rounds are wanted again."""
+
+    check_ins_per_s: Annotated[float, msgspec.Meta(gt=0.0, le=1e6)] = 20.0
+    """Devices a second that may come back, on average; a larger fleet is spread out over a longer time."""
 
 
 class Devices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,6 +85,7 @@ class AggregatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: Log = Log()
     limits: Limits = Limits()
     retention: Retention = Retention()
+    pace: Pace = Pace()
 
     def devices_broker(self) -> Broker:
         """Where devices reach the broker."""

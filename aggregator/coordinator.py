@@ -1,4 +1,4 @@
-"""Runs one job: opens rounds, collects, has them fused, goes on to the next. Events in, actions out; no I/O, no clock.
+"""Runs one job: opens rounds, collects, has them fused, goes on to the next. Events in, actions out; no clock.
 
     WAITING ──devices are ready──► TURNING ──durable──► COLLECTING ──enough──► FUSING ──► TURNING ──► … ──► DONE
        ▲                            │   ▲                   │
@@ -6,15 +6,17 @@
 
 Nothing is published before the `Turn` that it belongs to is durable, and no receipt before its answer is. So a process
 that dies between any two actions leaves a store from which the next one carries on in the same round and attempt.
+
+The one thing on disk that it touches itself is `Setup.incoming`: pieces of large updates, which nothing relies on.
 """
 
+from collections.abc import Set
 from enum import Enum
 from typing import NamedTuple
 
 import msgspec
 
 from aggregator import round_notices
-from aggregator.admission import Gate
 from aggregator.announcer import Announcer
 from aggregator.attendance import Attendance
 from aggregator.events import (
@@ -36,26 +38,28 @@ from aggregator.events import (
     Tick,
     Turn,
     Turned,
+    Unsent,
     WakeAt,
     Warn,
 )
+from aggregator.farewell import Farewell
 from aggregator.fleet import Fleet
-from aggregator.intake import Intake, by_digest
+from aggregator.intake import Intake
 from aggregator.notices import Ready, RoundClosed, Stalled, Started
 from aggregator.own_manifest import signer_of
+from aggregator.pace import Pace
 from aggregator.patience import Patience
 from aggregator.progress import Opened, Progress, Setup
+from aggregator.reception import Reception
 from aggregator.records import Answer, Invitation, Outcome, RoundRecord, Snapshot
-from aggregator.round import RoundState
 from aggregator.throttle import Throttle
 from aggregator.writer import Writer
 from fedloom.errors import Reason, Refused
-from fedloom.link.base import Received
-from fedloom.wire.chunks import Assembler
+from fedloom.link.base import Received, Sent
 from fedloom.wire.messages import Phase
 
-MAX_LINGER_S = 30.0
-"""How long, at most, devices that stay connected after the job keep `Finish` waiting."""
+_TOLD = (Reason.OLD, Reason.BAD_CREDENTIAL)
+"""Why a presence is refused, where a person can do something about it."""
 
 
 class Stage(Enum):
@@ -91,10 +95,13 @@ class Coordinator:
         self._invitations: dict[bytes, Invitation] = {}
         self._turning = _Turning(None, None, 0.0)
         self._began_s = 0.0
-        self._leave_at_s = float("inf")
         self._attendance = Attendance(fleet, setup.job.rounds)
         self._patience = Patience(setup.job.rounds.deadline_s)
         self._throttle = Throttle(fleet)
+        self._pace = Pace(fleet, setup.check_ins_per_s, setup.job)
+        self._farewell = Farewell(fleet, self._pace, setup.job.rounds)
+        parts = (self._throttle, self._attendance, self._pace)
+        self._reception = Reception(setup, snapshot, fleet, self._writer, *parts)
         self._dropped = 0
         """Messages since the last round was closed that were too many, or presence that was not believed."""
 
@@ -109,23 +116,32 @@ class Coordinator:
             case Received():
                 return self._received(event, now)
             case Stored(answers):
-                return [*(self._intake.stored(answers) if self._intake else []), *self._close_if_due(now)]
+                return [*(self._intake.stored(answers, now) if self._intake else []), *self._close_if_due(now)]
             case Fused(result, reason):
                 return self._turn("aborted" if result is None else "done", reason, result, now)
             case Turned():
                 return self._turned(now)
             case Tick():
-                return self._tick(now)
+                return [*self._say_again(now), *self._tick(now)]
             case FleetChanged(records):
                 return [Resubscribe()] if self._fleet.update(records) else []
+            case LinkUp() | LinkDown() | Sent() | Unsent():
+                return self._on_link(event, now)
+            case Begin():
+                return self._begin(now)
+
+    def _on_link(self, event: LinkUp | LinkDown | Sent | Unsent, now: Now) -> list[Action]:
+        match event:
             case LinkUp(max_payload_bytes):
                 self._throttle.link_up(max_payload_bytes)
                 return self._link_up(now)
             case LinkDown():
                 self._announcer.is_link_up = False
                 return []
-            case Begin():
-                return self._begin(now)
+            case Sent(topic):
+                return self._go_on(self._announcer.sent(topic), now)
+            case Unsent(publishes):
+                return self._announcer.unsent(publishes, now)
 
     def _begin(self, now: Now) -> list[Action]:
         newest, job = self._snapshot.newest, self._setup.job.name
@@ -137,11 +153,13 @@ class Coordinator:
         actions.append(WakeAt(now.monotonic_s + self._setup.job.rounds.deadline_s))
         if self._snapshot.outcome is not None and newest.phase is not Phase.DONE:
             return [*actions, self._ready_notice(now)]
-        if newest.phase is Phase.DONE and signer_of(newest.manifest) != self._setup.signing.id:
-            # Our key was rotated: only who has seen this manifest believes it, and no other one would come.
+        is_ours = signer_of(newest.manifest) == self._setup.signing.id
+        if newest.phase is Phase.DONE and not (is_ours and newest.manifest_version == self._snapshot.last_version):
+            # Our key was rotated: only who has seen this manifest believes it, and no other one would come. Or our
+            # state was restored: who has seen a newer one does not accept it.
             return [*actions, *self._open_if_possible(now)]
         self._announcer.resume(newest, self._progress.broadcast)
-        self._collect(newest, self._snapshot.answers, self._snapshot.earlier, now)
+        self._collect(newest, self._snapshot.answers, now)
         if newest.phase is Phase.DONE:
             return [*actions, Tell(round_notices.done(self._setup, self._progress, newest))]
         return [*actions, *self._close_if_due(now)]
@@ -162,8 +180,21 @@ class Coordinator:
             return roots  # while turning, the new round will be announced when it is durable
         return [*roots, *self._announcer.repeat(), *self._tasks(), *self._linger(now)]
 
+    def _go_on(self, announced: list[Action], now: Now) -> list[Action]:
+        """More of a large model goes out; behind the last of the announcement, what was waiting for that."""
+        if not announced or not self._announcer.is_said:
+            return announced
+        return [*announced, *self._tasks(), *self._linger(now)]
+
+    def _say_again(self, now: Now) -> list[Action]:
+        """What the link had no room for."""
+        if not self._announcer.is_due(now):
+            return []
+        tasks = self._tasks(only=self._announcer.unheard())
+        return [*tasks, *self._go_on(self._announcer.go_on(), now)]
+
     def _received(self, received: Received, now: Now) -> list[Action]:
-        if not self._throttle.admits(received.topic, now.monotonic_s):
+        if not self._throttle.admits(received.topic, now.monotonic_s, received.payload):
             self._dropped += 1
             return [Acknowledge(received), *self._throttle.blame(received.topic)]  # anybody may have sent it
         if received.topic.endswith("/state"):
@@ -177,23 +208,25 @@ class Coordinator:
             news = self._fleet.hear(received.topic, received.payload, now.utc_s)
         except Refused as refusal:
             self._dropped += 1
-            return [Warn(refusal.detail)] if refusal.reason is Reason.OLD else []
+            return [Warn(refusal.detail)] if refusal.reason in _TOLD and refusal.detail else []
         if news is None:
             return []
         self._attendance.spoke(news.device)
         if self.stage is Stage.WAITING:
             return [self._ready_notice(now), *self._open_sooner(news.is_change, now)]
-        return self._tasks(only=news.device) if news.is_ready else self._finish(now)
+        return self._tasks(only={news.device}) if news.is_ready else self._finish(now)
 
-    def _tasks(self, only: bytes | None = None) -> list[Action]:
+    def _tasks(self, only: Set[bytes] | None = None) -> list[Action]:
         """Invite (again) the devices that are ready and have not answered; when DONE, all that are ready."""
         if self._intake is None or self.stage not in (Stage.COLLECTING, Stage.DONE):
             return []
-        ready = self._fleet.ready if only is None else self._fleet.ready & {only}
+        ready = self._fleet.ready if only is None else self._fleet.ready & only
         if self.stage is Stage.DONE:
             wanted = [Invitation(each, train=False, evaluate=False) for each in sorted(ready)]
         else:
-            silent = (self._intake.state.silent & ready) - self._intake.pending.keys()
+            version = self._intake.opened.manifest_version
+            answered = {device for device, base in self._intake.pending if base == version}
+            silent = (self._intake.state.silent & ready) - answered
             wanted = [self._invitations[each] for each in sorted(silent)]
         return [action for each in wanted for action in self._announcer.task(each)]
 
@@ -222,8 +255,9 @@ class Coordinator:
         record = self._intake.opened
         closed, model = self._progress.conclude(record, outcome, reason, result)
         self._patience.failed(self._progress.aborted_in_row, reason, now.monotonic_s)
+        self._pace.closed(now.monotonic_s)
         notice = round_notices.closed(self._intake, outcome, reason, result, self._dropped)
-        self._dropped = 0
+        self._dropped = -self._intake.refusals.total()  # told now; what it refuses until it goes is told with the next
         opened = self._open_next(now) if self._can_open(now) else None
         return self._commit(
             Turn(closed, model, opened.record if opened else None), _Turning(notice, None, now.monotonic_s)
@@ -249,7 +283,8 @@ class Coordinator:
     def _can_open(self, now: Now) -> bool:
         if self._progress.next.phase is Phase.DONE:
             return True
-        return len(self._fleet.ready) >= self._needed(now) and now.monotonic_s >= self._patience.until_s
+        is_enough = len(self._fleet.ready) >= self._needed(now) and now.monotonic_s >= self._patience.until_s
+        return is_enough and self._pace.awaits(now.monotonic_s) is None
 
     def _needed(self, now: Now) -> int:
         """Devices that must be ready for the next round."""
@@ -265,17 +300,21 @@ class Coordinator:
         closed, opened, began_s = self._turning
         if closed:
             actions.append(Tell(msgspec.structs.replace(closed, seconds=now.monotonic_s - self._began_s)))
+        if self._intake:
+            self._reception.close(self._intake)
         if opened is None:
             return [*actions, *self._wait(now)]
-        earlier = tuple(self._intake.state.answers.values()) if self._intake else ()
-        self._collect(opened, (), earlier, now)
+        held = list(self._intake.held.values()) if self._intake else []
+        self._collect(opened, (), now)
         self._began_s = began_s
         actions += self._announcer.announce(opened, self._progress.broadcast)
         actions += self._tasks()
         if opened.phase is Phase.DONE:
             return [*actions, Tell(round_notices.done(self._setup, self._progress, opened)), *self._linger(now)]
         actions.append(Tell(round_notices.opened(opened)))
-        return [*actions, WakeAt(now.monotonic_s + self._setup.job.rounds.deadline_s)]
+        for each in held:
+            actions += self._intake.take(each.blob, each.received, now) if self._intake else []
+        return [*actions, WakeAt(now.monotonic_s + self._setup.job.rounds.deadline_s), *self._close_if_due(now)]
 
     def _wait(self, now: Now) -> list[Action]:
         """The round is closed, and the next cannot be opened yet; perhaps it can by now."""
@@ -284,38 +323,29 @@ class Coordinator:
             return opening
         if now.monotonic_s < self._patience.until_s:
             return [Tell(Stalled(self._patience.reason)), WakeAt(self._patience.until_s)]
+        if (until_s := self._pace.awaits(now.monotonic_s)) is not None:
+            return [self._ready_notice(now), WakeAt(until_s)]
         return [Tell(Stalled(round_notices.too_few(len(self._fleet.ready), self._needed(now))))]
 
-    def _collect(self, opened: RoundRecord, answers: tuple[Answer, ...], earlier: tuple[Answer, ...], now: Now) -> None:
+    def _collect(self, opened: RoundRecord, answers: tuple[Answer, ...], now: Now) -> None:
         """Take updates for a round that is durable, `answers` being there already."""
-        setup = self._setup
         self.stage = Stage.DONE if opened.phase is Phase.DONE else Stage.COLLECTING
         self._began_s = now.monotonic_s
-        deadline_s = now.monotonic_s + setup.job.rounds.deadline_s
+        self._dropped += self._intake.refusals.total() if self._intake else 0
         self._invitations = {each.device: each for each in opened.invitations}
-        state = RoundState(opened.phase, self._invitations, opened.target, setup.job.rounds, deadline_s)
-        for answer in answers:
-            state.record(answer)
-        gate = Gate(self._fleet, setup.root, setup.job, opened, setup.max_update_bytes)
-        assembler = Assembler(gate.max_bytes, max(1, setup.max_transfer_bytes // gate.max_bytes))
-        self._throttle.open_round(gate.max_bytes)
-        self._intake = Intake(
-            gate, state, by_digest(earlier), self._writer, assembler, self._throttle, self._attendance
-        )
+        self._intake = self._reception.open(opened, answers, now.monotonic_s)
 
     def _linger(self, now: Now) -> list[Action]:
-        """The final model was announced (again): devices may take their time for it, but not for ever."""
+        """The final model was announced (again)."""
         if self.stage is not Stage.DONE:
             return []
-        self._leave_at_s = now.monotonic_s + min(MAX_LINGER_S, self._setup.job.rounds.deadline_s)
-        return [WakeAt(self._leave_at_s), *self._finish(now)]
+        self._farewell.said(now.monotonic_s)
+        return [WakeAt(self._farewell.leave_at_s), *self._finish(now)]
 
     def _finish(self, now: Now) -> list[Action]:
-        """Whether all are gone shows when as many were heard of as the job needs: a new process hears of them late."""
-        if self.stage is not Stage.DONE or not self._announcer.is_link_up:
+        if self.stage is not Stage.DONE or not self._announcer.is_said:
             return []
-        are_gone = self._fleet.heard >= self._setup.job.rounds.devices and not self._fleet.ready
-        return [Finish()] if are_gone or now.monotonic_s >= self._leave_at_s else []
+        return [Finish()] if self._farewell.is_over(now.monotonic_s) else []
 
     def _ready_notice(self, now: Now) -> Tell:
-        return Tell(Ready(len(self._fleet.ready), self._needed(now)))
+        return Tell(Ready(len(self._fleet.ready), self._needed(now), len(self._fleet.sleeping)))

@@ -1,12 +1,11 @@
 """`fedloom doctor`."""
 
-import msgspec
 import typer
 
 from aggregator.cli_options import CONFIG, AsJson, Config
 from aggregator.config import load_config
 from aggregator.doctor import examine
-from fedloom.health.findings import describe, has_failed
+from aggregator.findings_cli import report_findings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -28,11 +27,4 @@ def doctor(config: Config = CONFIG, as_json: AsJson = False) -> None:
 
       fedloom doctor --json
     """
-    found = []
-    for finding in examine(load_config(config)):
-        found.append(finding)
-        if not as_json:
-            typer.echo(describe(finding))
-    if as_json:
-        typer.echo(msgspec.json.encode(found).decode())
-    raise typer.Exit(1 if has_failed(found) else 0)
+    report_findings(examine(load_config(config)), as_json=as_json)

@@ -7,7 +7,7 @@ from aggregator.notices import AnyNotice
 from aggregator.records import Answer, ClosedRound, DeviceRecord, Figures, NewModel, RoundRecord
 from fedloom.learning.layout import Vector
 from fedloom.learning.standardise import Standardiser
-from fedloom.link.base import MQTT_MAX_PACKET_BYTES, Received
+from fedloom.link.base import MQTT_MAX_PACKET_BYTES, Received, Sent
 
 
 class Now(NamedTuple):
@@ -32,6 +32,12 @@ class LinkUp(NamedTuple):
 
 class LinkDown(NamedTuple):
     """Nothing can be sent until `LinkUp`."""
+
+
+class Unsent(NamedTuple):
+    """The link's queue had no room for these: nothing of them was sent."""
+
+    publishes: "tuple[Publish, ...]"
 
 
 class Tick(NamedTuple):
@@ -88,7 +94,7 @@ class Renewed(NamedTuple):
     grants: tuple[Grant, ...]
 
 
-JobEvent = Begin | LinkUp | LinkDown | Tick | FleetChanged | Received | Stored | Fused | Turned
+JobEvent = Begin | LinkUp | LinkDown | Sent | Unsent | Tick | FleetChanged | Received | Stored | Fused | Turned
 Event = JobEvent | Decided | Renewed
 
 
@@ -98,6 +104,8 @@ class Publish(NamedTuple):
     topic: str
     payload: bytes
     retain: bool = False
+    tell: bool = False
+    """Whether `Sent` is to come when the broker has it."""
 
 
 class Acknowledge(NamedTuple):

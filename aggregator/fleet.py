@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Set
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from aggregator.records import DeviceRecord
 from fedloom.errors import Reason, Refused, TrustError
@@ -19,15 +19,37 @@ MAX_ENVELOPE_BYTES = MAX_PRESENCE_BYTES + envelope.MAX_OVERHEAD_BYTES
 
 
 class Device:
-    """A device as the registrar's credential describes it; keys are loaded when first used."""
+    """A device as the registrar's credential describes it.
 
-    def __init__(self, record: DeviceRecord, credential: Credential, root: Root) -> None:
+    That is verified when it is first needed: a start with thousands of devices does not wait for all signatures.
+    """
+
+    def __init__(self, record: DeviceRecord, root: Root) -> None:
         self.id = record.id
         self.name = record.name
         self.revoked = record.revoked
         self.document = record.credential
-        self.credential = credential
-        self._suite = root.suite
+        self._root = root
+
+    @cached_property
+    def credential(self) -> Credential:
+        """What the registrar has signed.
+
+        Raises:
+            Refused: BAD_CREDENTIAL, it was not this federation's registrar.
+        """
+        try:
+            return open_credential(self.document, self._root)
+        except Refused as error:
+            raise Refused(Reason.BAD_CREDENTIAL, str(error)) from None
+
+    @cached_property
+    def is_sound(self) -> bool:
+        """Whether its credential is this federation's."""
+        try:
+            return bool(self.credential)
+        except Refused:
+            return False
 
     @cached_property
     def verifying(self) -> VerifyingKey:
@@ -37,7 +59,7 @@ class Device:
     @cached_property
     def recipient(self) -> Recipient:
         """To seal to it."""
-        return Recipient(self._suite, self.credential.seal)
+        return Recipient(self._root.suite, self.credential.seal)
 
 
 class Heard(NamedTuple):
@@ -48,6 +70,8 @@ class Heard(NamedTuple):
     is_connected: bool
     not_after: int
     """Of the credential that it holds, as it says."""
+    digest: bytes
+    """Of the message."""
 
 
 class News(NamedTuple):
@@ -64,14 +88,19 @@ class Fleet:
     """Devices by id, and which of them are ready."""
 
     def __init__(self, root: Root, records: Iterable[DeviceRecord]) -> None:
-        """Raises TrustError: a credential in the store was not signed by this federation's registrar."""
+        """Raises TrustError: the store is another federation's, by the credentials of all its devices."""
         self._root = root
         self._devices: dict[bytes, Device] = {}
         self._heard: dict[bytes, Heard] = {}
         self._ready: set[bytes] = set()
+        self._sleeping: set[bytes] = set()
         self._outdated: set[bytes] = set()
+        self._doubled: set[bytes] = set()
+        self._unsound: set[bytes] = set()
         self.topics = Topics(root.federation)
         self.update(records)
+        if self._devices and not any(device.is_sound for device in self._devices.values()):
+            raise TrustError("no device's credential is this federation's; keys and database do not belong together")
 
     def update(self, records: Iterable[DeviceRecord]) -> bool:
         """Take over what the store says now; returns whether there are devices that were not known before."""
@@ -79,17 +108,17 @@ class Fleet:
         for record in records:
             self.take(record)
         self._ready = {each for each in self._ready if not self._devices[each].revoked}
+        self._sleeping = {each for each in self._sleeping if not self._devices[each].revoked}
         return len(self._devices) > known
 
     def take(self, record: DeviceRecord) -> Device:
-        """Take over what the store says of one device, which may be new, or have a new credential.
-
-        Raises:
-            TrustError: the credential was not signed by this federation's registrar.
-        """
+        """Take over what the store says of one device, which may be new, or have a new credential."""
         device = self._devices.get(record.id)
         if device is None or device.document != record.credential:
-            device = self._devices[record.id] = self._load(record)
+            device = self._devices[record.id] = Device(record, self._root)
+            self._unsound.discard(record.id)
+            if record.id in self._heard and not device.is_sound:
+                self._forget(record.id)
         device.revoked = record.revoked
         return device
 
@@ -105,6 +134,11 @@ class Fleet:
     def ready(self) -> Set[bytes]:
         """Devices that are connected and may take part."""
         return self._ready
+
+    @property
+    def sleeping(self) -> Set[bytes]:
+        """Devices that have said that they sleep until they are wanted."""
+        return self._sleeping
 
     @property
     def connected(self) -> list[bytes]:
@@ -141,26 +175,46 @@ class Fleet:
         """Take a presence message; None where that is old news. A device whose credential has expired is not ready.
 
         Raises:
-            Refused: the message is not believed; OLD, with what to do about it the first time, where a device is ready
-                in an older incarnation.
+            Refused: the message is not believed; with what to do about it the first time: OLD where a device is ready
+                in an older incarnation, or is there twice, BAD_CREDENTIAL where what we have of it is damaged.
         """
         message = envelope.parse(blob, MAX_ENVELOPE_BYTES)
         header = message.header
         if header.type is not Type.PRESENCE:
             raise Refused(Reason.UNKNOWN_TYPE)
         device = self.sender(topic, header)
+        if not device.is_sound:
+            self._refuse_unsound(device)
         last = self._heard.get(device.id)
         if last and (header.incarnation, header.sequence) <= last[:2]:
             if header.incarnation < last.incarnation:
                 self._note_outdated(device, message, last.incarnation)
+            elif header.sequence == last.sequence and last.is_connected and message.digest != last.digest:
+                self._note_doubled(device, message)
             return None
         presence = _believe(device, message)
         is_connected = presence.state == "ready"
-        self._heard[device.id] = Heard(header.incarnation, header.sequence, is_connected, presence.not_after)
+        self._heard[device.id] = Heard(
+            header.incarnation, header.sequence, is_connected, presence.not_after, message.digest
+        )
         is_ready = is_connected and device.credential.not_after >= utc_s
         is_change = is_ready != (device.id in self._ready)
         (self._ready.add if is_ready else self._ready.discard)(device.id)
+        (self._sleeping.add if presence.state == "sleeping" else self._sleeping.discard)(device.id)
         return News(device.id, is_ready, is_change)
+
+    def _forget(self, device: bytes) -> None:
+        self._heard.pop(device, None)
+        for each in (self._ready, self._sleeping):
+            each.discard(device)
+
+    def _refuse_unsound(self, device: Device) -> NoReturn:
+        """It stands aside alone."""
+        if device.id in self._unsound:
+            raise Refused(Reason.BAD_CREDENTIAL)
+        self._unsound.add(device.id)
+        problem = f"the credential of device {device.name!r} in the database is not this federation's"
+        raise Refused(Reason.BAD_CREDENTIAL, f"{problem}, so the device is ignored; {unsound_remedy(device.name)}")
 
     def _note_outdated(self, device: Device, message: Envelope, newest: int) -> None:
         """A device that is ready in an older incarnation would be waited for in vain; its old will is harmless."""
@@ -171,13 +225,21 @@ class Fleet:
         remedy = "its state was lost and its clock is behind: set the clock, delete its state directory and restart it"
         raise Refused(Reason.OLD, f"{problem}, and is ignored; {remedy}")
 
-    def _load(self, record: DeviceRecord) -> Device:
-        try:
-            credential = open_credential(record.credential, self._root)
-        except Refused as error:
-            problem = f"the credential of device {record.name!r} is not this federation's ({error})"
-            raise TrustError(f"{problem}; keys and database do not belong together") from None
-        return Device(record, credential, self._root)
+    def _note_doubled(self, device: Device, message: Envelope) -> None:
+        """No device is ready twice under one number. One alone says its last will so, where it has none in reserve."""
+        if device.id in self._doubled or _believe(device, message).state != "ready":
+            return
+        self._doubled.add(device.id)
+        problem = (
+            f"device {device.name!r} is there twice: its keys are in use on two hosts, or its state is an old copy"
+        )
+        remedy = f"stop one of them; if you know of one alone, revoke it: fedloom device revoke {device.name}"
+        raise Refused(Reason.OLD, f"{problem}; {remedy}")
+
+
+def unsound_remedy(name: str) -> str:
+    """What helps a device whose credential is damaged: nobody else has a copy of what the registrar has signed."""
+    return f"revoke it and let it join again with new keys: fedloom device revoke {name}, fedloom token new"
 
 
 def _believe(device: Device, message: Envelope) -> Presence:

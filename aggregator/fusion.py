@@ -25,18 +25,18 @@ def fuse(order: Fuse, job: Job, strategy: Strategy, segment: Path, entries: Sequ
         FusionError: these updates give no sound model; the one before stays.
         StoreError: the spool is damaged.
     """
-    entries = sorted(entries)
+    entries = sorted(entries, key=lambda entry: entry.key)
     result = FusionResult(
         weights=None,
         standardiser=None,
         strategy_state=order.strategy_state,
         metrics={},
-        devices=len(entries),
+        devices=len({entry.device for entry in entries}),
         samples=sum(entry.samples for entry in entries),
     )
     if order.opened.phase is Phase.STATISTICS:
         return result._replace(standardiser=_standardiser(spool.read(segment, entries), job))
-    result = result._replace(metrics=_metrics(spool.read(segment, entries), job))
+    result = result._replace(metrics=_metrics(spool.read(segment, _evaluations(entries)), job))
     if order.opened.phase is Phase.TRAIN and order.weights is not None:
         state = load_state(order.strategy_state, strategy, order.weights.size)
         with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
@@ -51,6 +51,11 @@ def load_state(blob: bytes, strategy: Strategy, size: int) -> State:
     """What the strategy remembered, or its state before round 1 for an empty `blob`."""
     initial = strategy.initial_state(size)
     return msgpack.decode(blob, type(initial)) if blob else initial
+
+
+def _evaluations(entries: Sequence[SpoolEntry]) -> list[SpoolEntry]:
+    """Of these alone it was the model of this round that they evaluated; one a device, the newest."""
+    return list({entry.device: entry for entry in entries if entry.staleness == 0}.values())
 
 
 def _metrics(updates: Iterable[SpooledUpdate], job: Job) -> Figures:

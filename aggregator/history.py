@@ -1,12 +1,19 @@
 """Reads back from the store what a coordinator, a fusion or an operator needs to know."""
 
+from collections.abc import Iterator, Sequence
+
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from aggregator import tables as t
+from aggregator.backup.leap import newest_leap, newest_version
 from aggregator.records import Answer, Figures, Invitation, Outcome, RoundRecord, Snapshot, SpoolEntry
 from aggregator.store import Store
 from fedloom.wire.messages import Closed, Phase, Verdict
+
+MAX_VERSION = 2**63 - 1
+"""Above that of any manifest."""
+_AT_ONCE = 200
 
 
 class ModelEntry(msgspec.Struct, frozen=True):
@@ -40,7 +47,7 @@ def newest_job(store: Store) -> tuple[bytes, str, bytes] | None:
 
 
 def snapshot(store: Store, job: bytes) -> Snapshot:
-    """Where a run stands; the model itself is on disk (see `models_of`)."""
+    """Where a run stands; the model and the strategy's state are on disk (see `models_of`, `newest_state`)."""
     with store.engine.connect() as connection:
         latest = list(connection.execute(select(t.rounds).order_by(t.rounds.c.manifest_version.desc()).limit(2)))
         own = connection.execute(
@@ -49,42 +56,53 @@ def snapshot(store: Store, job: bytes) -> Snapshot:
         start = Snapshot(
             job,
             first_version=connection.scalar(select(t.jobs.c.first_version).where(t.jobs.c.id == job)) or 0,
-            last_version=latest[0].manifest_version if latest else 0,
+            last_version=newest_version(connection),
+            is_restored=newest_leap(connection) is not None,
             last_hash=latest[0].manifest_hash if latest else bytes(32),
             manifests=tuple(row.manifest for row in latest),
         )
         if own is None:
             return start._replace(closes=_closes(latest[0]) if latest else None)
+        bases = _bases(connection, own)
         return start._replace(
-            newest=_round(connection, own),
+            newest=read_round(connection, own),
             outcome=_outcome(own.status),
-            answers=_answers(connection, own.manifest_version),
-            earlier=_answers(connection, own.manifest_version - 1),
-            strategy_state=_strategy_state(connection, job),
+            answers=_answers(connection, t.updates.c.counted_in == own.manifest_version),
+            earlier=_earlier(connection, own.manifest_version, bases),
+            bases=tuple(read_round(connection, row) for row in bases),
             aborted_in_row=_aborted_in_row(connection, job),
             history=_history(connection, job),
         )
 
 
 def entries(store: Store, manifest_version: int) -> tuple[SpoolEntry, ...]:
-    """Where the accepted updates of a round lie, in the order of the devices' ids."""
-    columns = (t.updates.c.device, t.updates.c.samples, t.updates.c.spool_offset, t.updates.c.spool_length)
-    query = select(*columns).where(
-        t.updates.c.manifest_version == manifest_version, t.updates.c.spool_offset.is_not(None)
+    """Where the accepted updates that a round counts lie, in the order of the devices' ids and of what they answer."""
+    own, base = t.updates.c, t.rounds.alias()
+    counted = select(t.rounds.c.round).where(t.rounds.c.manifest_version == manifest_version).scalar_subquery()
+    columns = (own.device, own.samples, own.spool_offset, own.spool_length, own.manifest_version)
+    query = (
+        select(*columns, counted - base.c.round)  # each round that is done makes one version of the model
+        .join(base, base.c.manifest_version == own.manifest_version)
+        .where(own.counted_in == manifest_version, own.spool_offset.is_not(None))
+        .order_by(own.device, own.manifest_version)
     )
     with store.engine.connect() as connection:
-        return tuple(SpoolEntry(*row) for row in connection.execute(query.order_by(t.updates.c.device)))
+        return tuple(SpoolEntry(*row) for row in connection.execute(query))
 
 
-def models_of(store: Store, name: str) -> list[ModelEntry]:
-    """The versions of a job's model, oldest first."""
+def models_of(store: Store, name: str) -> Iterator[ModelEntry]:
+    """The versions of a job's model, oldest first: all that there ever were, so they are read a few at a time."""
     query = select(t.models).where(t.models.c.job_name == name).order_by(t.models.c.version)
+    with store.engine.connect().execution_options(yield_per=_AT_ONCE) as connection:
+        for row in connection.execute(query):
+            yield ModelEntry(row.version, row.path, row.round, row.devices, row.samples, _figures(row.metrics))
+
+
+def newest_model(store: Store, name: str) -> int | None:
+    """The newest version of a job's model; None: there is none."""
     with store.engine.connect() as connection:
-        rows = connection.execute(query)
-        return [
-            ModelEntry(row.version, row.path, row.round, row.devices, row.samples, _figures(row.metrics))
-            for row in rows
-        ]
+        newest: int | None = connection.scalar(select(func.max(t.models.c.version)).where(t.models.c.job_name == name))
+    return newest
 
 
 def rounds_of(store: Store, job: bytes) -> list[RoundEntry]:
@@ -97,7 +115,8 @@ def rounds_of(store: Store, job: bytes) -> list[RoundEntry]:
         ]
 
 
-def _round(connection: Connection, row: "Row[tuple[object, ...]]") -> RoundRecord:
+def read_round(connection: Connection, row: "Row[tuple[object, ...]]") -> RoundRecord:
+    """A row of `rounds`, with its invitations."""
     query = select(t.invitations).where(t.invitations.c.manifest_version == row.manifest_version)
     invited = connection.execute(query.order_by(t.invitations.c.device))
     return RoundRecord(
@@ -117,23 +136,51 @@ def _round(connection: Connection, row: "Row[tuple[object, ...]]") -> RoundRecor
     )
 
 
+def newest_state(store: Store, job: bytes) -> bytes:
+    """SHA-256 of the strategy's state as the run's newest done round left it; empty where there is none."""
+    with store.engine.connect() as connection:
+        return state_digest(connection, job, MAX_VERSION)
+
+
 def _closes(row: "Row[tuple[object, ...]]") -> Closed | None:
     outcome = _outcome(row.status)
     is_round = Phase(row.phase) is not Phase.DONE
     return Closed(row.round, row.attempt, outcome) if outcome and is_round else None
 
 
-def _answers(connection: Connection, manifest_version: int) -> tuple[Answer, ...]:
-    query = select(t.updates).where(t.updates.c.manifest_version == manifest_version)
+def _bases(connection: Connection, newest: "Row[tuple[object, ...]]") -> Sequence["Row[tuple[object, ...]]"]:
+    """The rounds of a run that are over but whose keys are kept, oldest first."""
+    rounds = t.rounds.c
+    query = select(t.rounds).where(rounds.job == newest.job, rounds.round_key.is_not(None), rounds.status != "open")
+    return connection.execute(query.order_by(rounds.manifest_version)).all()
+
+
+def _earlier(connection: Connection, newest: int, bases: Sequence["Row[tuple[object, ...]]"]) -> tuple[Answer, ...]:
+    first = min([newest - 1, *(row.manifest_version for row in bases)])
+    return _answers(connection, (t.updates.c.manifest_version >= first) & (t.updates.c.counted_in < newest))
+
+
+def _answers(connection: Connection, which: ColumnElement[bool]) -> tuple[Answer, ...]:
     return tuple(
-        Answer(r.device, r.digest, Verdict(r.verdict), r.reason, r.samples, r.train_loss, r.size_bytes)
-        for r in connection.execute(query)
+        Answer(
+            r.device,
+            r.digest,
+            Verdict(r.verdict),
+            r.reason,
+            r.samples,
+            r.train_loss,
+            r.size_bytes,
+            base=r.manifest_version,
+        )
+        for r in connection.execute(select(t.updates).where(which))
     )
 
 
-def _strategy_state(connection: Connection, job: bytes) -> bytes:
-    """As the newest round that was done left it."""
-    query = select(t.rounds.c.strategy_state).where(t.rounds.c.job == job, t.rounds.c.strategy_state.is_not(None))
+def state_digest(connection: Connection, job: bytes, before: int) -> bytes:
+    """SHA-256 of the strategy's state when this run's manifest `before` was made; empty where there was none."""
+    query = select(t.rounds.c.strategy_state).where(
+        t.rounds.c.job == job, t.rounds.c.strategy_state.is_not(None), t.rounds.c.manifest_version < before
+    )
     return connection.scalar(query.order_by(t.rounds.c.manifest_version.desc()).limit(1)) or b""
 
 

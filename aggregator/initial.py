@@ -10,7 +10,6 @@ from fedloom.job import Job
 from fedloom.learning.initialise import initial_weights
 from fedloom.learning.model import Model
 from fedloom.learning.model_file import load
-from fedloom.learning.onnx_import import import_onnx
 
 
 def initial_model(job: Job, where: Path) -> CurrentModel:
@@ -23,9 +22,15 @@ def initial_model(job: Job, where: Path) -> CurrentModel:
     if not job.warm_start:
         return CurrentModel(0, initial_weights(job.model, np.random.default_rng(job.seed)), None)
     path = where.parent / job.warm_start
-    model = import_onnx(path) if path.suffix == ".onnx" else load(path)
+    model = _from_onnx(path) if path.suffix == ".onnx" else load(path)
     _check_fit(job, model, str(where))
     return CurrentModel(0, model.weights, model.standardiser)
+
+
+def _from_onnx(path: Path) -> Model:
+    from fedloom.learning.onnx_import import import_onnx  # few jobs begin with such a file
+
+    return import_onnx(path)
 
 
 def _check_fit(job: Job, model: Model, where: str) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from aggregator.rival import RivalWatch
 from fedloom.errors import Refused
-from fedloom.link.base import Connected, Disconnected, Event, Received, Token
+from fedloom.link.base import Connected, Disconnected, Event, Received
 from fedloom.rarely import is_told
 
 MAX_HELD = 256
@@ -92,5 +92,4 @@ class LinkGate:
             self._is_all = False
             return
         self._held_bytes = size_bytes
-        # Who handles it acknowledges it once more; by then the broker may have given its packet id to another message.
-        self._held.append(received._replace(token=Token(received.token.connection, 0)))
+        self._held.append(received.settled())  # who handles it acknowledges it once more

@@ -1,9 +1,10 @@
 """What the operator is told. With --json each notice is one JSON object on a line of standard output:
 
     event         fields
-    ready         devices (how many are ready), needed (how many the job waits for)
+    ready         devices (how many are ready), needed (how many the job waits for), sleeping (until they are wanted)
     round_opened  round, attempt, phase (statistics | train | evaluate), invited (devices), target (updates aimed at)
-    update        round, attempt, device (its name), verdict (accepted | declined | rejected | late), reason, bytes
+    update        round, attempt, device (its name), verdict (accepted | declined | rejected | late), reason, bytes,
+                  staleness (versions of the model since the one that it was trained from; asynchronous jobs)
                   (of the refusals of one device in a round, the 1st, 2nd, 4th, 8th … are told)
     round_closed  round, attempt, phase, outcome (done | aborted), reason, accepted, declined, rejected (devices),
                   seconds (from the decision to open until the decision to close was durable), metrics (figure by name,
@@ -48,6 +49,7 @@ class Started(Notice, frozen=True, tag="aggregator"):
 class Ready(Notice, frozen=True, tag="ready"):
     devices: int
     needed: int
+    sleeping: int = 0
 
 
 class RoundOpened(Notice, frozen=True, tag="round_opened"):
@@ -65,6 +67,7 @@ class UpdateSeen(Notice, frozen=True, tag="update"):
     verdict: Verdict
     reason: str
     bytes: int
+    staleness: int = 0
 
 
 class RoundClosed(Notice, frozen=True, tag="round_closed"):

@@ -2,19 +2,20 @@
 
 from typing import NamedTuple
 
+from aggregator.bases import max_staleness
 from aggregator.cohort import Cohort
 from aggregator.phases import Step
 from aggregator.records import CurrentModel, RoundRecord
 from aggregator.writer import Entropy, Writer
 from fedloom import msgpack
 from fedloom.errors import ConfigError
-from fedloom.job import Job
+from fedloom.job import CHUNK_BYTES, Job
 from fedloom.learning.plan import TrainPlan
 from fedloom.trust.documents import Root
 from fedloom.trust.seal import SealKey, SealSuite
 from fedloom.wire.brief import seal_brief
 from fedloom.wire.messages import MAX_MANIFEST_BYTES, Brief, Closed, Manifest, ModelRef, Phase
-from fedloom.wire.model_blob import CHUNK_BYTES, SealedModel, plain_model, seal_model
+from fedloom.wire.model_blob import SealedModel, plain_model, seal_model
 from fedloom.wire.once import KEY_BYTES
 
 _TAG_BYTES = 16
@@ -41,9 +42,10 @@ class Place(NamedTuple):
     closes: Closed | None
 
 
-def broadcast(model: CurrentModel, key: bytes) -> Broadcast:
+def broadcast(model: CurrentModel, key: bytes, chunk_bytes: int) -> Broadcast:
     """Seal a model under a key that is drawn for it alone; the same key gives the same bytes again."""
-    return Broadcast(model.version, key, seal_model(plain_model(model.weights, model.standardiser), model.version, key))
+    plain = plain_model(model.weights, model.standardiser)
+    return Broadcast(model.version, key, seal_model(plain, model.version, key, chunk_bytes))
 
 
 def new_model_key(entropy: Entropy) -> bytes:
@@ -77,6 +79,7 @@ class Opener:
             suite=self._root.suite,
             round_key=round_key.public if round_key else b"",
             deadline_s=self._job.rounds.deadline_s,
+            max_staleness=max_staleness(self._job, step.phase),
             issued_at=int(utc_s),
             brief=seal_brief(_brief(self._job, plan), brief_key),
             model=model.sealed.ref if model else None,
@@ -111,12 +114,15 @@ def check_manifest(job: Job, where: str) -> None:
     size = len(msgpack.encode(_largest_manifest(job)))
     if size > MAX_MANIFEST_BYTES:
         problem = f"a round's manifest takes {size:,} bytes, {MAX_MANIFEST_BYTES:,} allowed"
+        if job.update.chunk_bytes < CHUNK_BYTES:
+            remedy = "it holds a hash of each chunk of the model: raise it, or shrink the model"
+            raise ConfigError(where, "update.chunk_bytes", problem, remedy)
         raise ConfigError(where, "data", problem, "name fewer features and classes, or shorter, or shrink the model")
 
 
 def _largest_manifest(job: Job) -> Manifest:
     numbers = job.model.layout().size + (2 * job.model.inputs if job.data.standardise else 0)
-    cipher_bytes = 4 * numbers + _TAG_BYTES
+    cipher_bytes, chunk_bytes = 4 * numbers + _TAG_BYTES, job.update.chunk_bytes
     zeros, most = bytes(32), 2**63 - 1
     return Manifest(
         version=most,
@@ -129,9 +135,10 @@ def _largest_manifest(job: Job) -> Manifest:
         suite=SealSuite.HYBRID,
         round_key=bytes(_MAX_PUBLIC_BYTES),
         deadline_s=job.rounds.deadline_s,
+        max_staleness=most,
         issued_at=most,
         brief=seal_brief(_brief(job, job.training), bytes(KEY_BYTES)),
-        model=ModelRef(most, zeros, zeros, cipher_bytes, CHUNK_BYTES, (zeros,) * -(-cipher_bytes // CHUNK_BYTES)),
+        model=ModelRef(most, zeros, zeros, cipher_bytes, chunk_bytes, (zeros,) * -(-cipher_bytes // chunk_bytes)),
     )
 
 

@@ -1,9 +1,12 @@
 """What `fedloom aggregator status` and `fedloom model show` print."""
 
+import time
+
 import msgspec
 
 from aggregator import history
 from aggregator.history import ModelEntry, RoundEntry
+from aggregator.present import Present
 from aggregator.records import Figures
 from aggregator.registry import best_of
 from aggregator.store import Store
@@ -20,6 +23,8 @@ class Standing(msgspec.Struct, frozen=True):
     """Its name; empty before the first run."""
     devices: int
     revoked: int
+    present: Present | None
+    """As the running aggregator has noted it; None: it has not."""
     rounds: list[RoundEntry]
     latest: ModelEntry | None
     best: ModelEntry | None
@@ -39,22 +44,26 @@ class Card(msgspec.Struct, frozen=True):
     notes: dict[str, str]
 
 
-def standing(store: Store) -> Standing:
+def standing(store: Store, present: Present | None) -> Standing:
     """Read it from the store."""
     devices = store.devices()
     revoked = sum(device.revoked for device in devices)
     newest = history.newest_job(store)
     if newest is None:
-        return Standing("", len(devices), revoked, [], None, None)
+        return Standing("", len(devices), revoked, present, [], None, None)
     run, name, definition = newest
-    models = history.models_of(store, name)
+    models = list(history.models_of(store, name))
     best = best_of(models, msgspec.json.decode(definition, type=Job).stopping)
-    return Standing(name, len(devices), revoked, history.rounds_of(store, run), models[-1] if models else None, best)
+    rounds, latest = history.rounds_of(store, run), models[-1] if models else None
+    return Standing(name, len(devices), revoked, present, rounds, latest, best)
 
 
 def describe(standing: Standing) -> str:
     """For people."""
     out = [f"devices: {standing.devices}" + (f", {standing.revoked} revoked" if standing.revoked else "")]
+    if standing.present:
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(standing.present.at_s))
+        out.append(f"present: {standing.present.ready} ready, {standing.present.sleeping} asleep (at {at})")
     if not standing.job:
         return "\n".join([*out, "no job has run yet"])
     out.append(f"job: {standing.job}")

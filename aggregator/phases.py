@@ -34,7 +34,7 @@ def after(step: Step, job: Job, history: Sequence[Figures]) -> Step:
     if step.phase is Phase.STATISTICS:
         return Step(Phase.TRAIN, 1)
     if step.phase is Phase.EVALUATE:
-        return Step(Phase.DONE, step.round)
+        return Step(Phase.DONE, step.round, step.attempt)  # no task of the end looks older than one of the evaluation
     if step.round < job.rounds.count and not has_converged(history, job.stopping):
         return Step(Phase.TRAIN, step.round + 1)
     return Step(Phase.EVALUATE if job.rounds.evaluate else Phase.DONE, step.round + 1)
@@ -46,6 +46,18 @@ def has_converged(history: Sequence[Figures], stopping: Stopping) -> bool:
     if stopping.patience == 0 or len(values) <= stopping.patience:
         return False
     return max(values[-stopping.patience :]) <= max(values[: -stopping.patience]) + stopping.tolerance
+
+
+def remember(history: Sequence[Figures], stopping: Stopping) -> list[Figures]:
+    """What `has_converged` needs of a history, which grows with the rounds: the best of the older ones and the newest.
+
+    >>> remember([{"loss": 3.0}, {"loss": 1.0}, {"loss": 2.0}, {"loss": 4.0}], Stopping(patience=1))
+    [{'loss': 1.0}, {'loss': 4.0}]
+    """
+    if stopping.patience == 0:
+        return list(history[-1:])
+    older, newest = history[: -stopping.patience], history[-stopping.patience :]
+    return [max(older, key=lambda figures: score(figures, stopping)), *newest] if older else list(newest)
 
 
 def score(figures: Figures, stopping: Stopping) -> float:

@@ -1,13 +1,14 @@
 """How far a job has come: model, strategy state, metrics so far, the chain of manifests, the next step. No I/O."""
 
 from collections.abc import Callable, Collection
-from hashlib import sha256
 from typing import NamedTuple
 
 from aggregator import phases
+from aggregator.bases import keys_from
 from aggregator.cohort import Cohort, choose
 from aggregator.events import FusionResult
 from aggregator.fusion import load_state
+from aggregator.incoming import Incoming
 from aggregator.opening import Broadcast, Opener, Place, broadcast, new_model_key
 from aggregator.phases import Step
 from aggregator.records import ClosedRound, CurrentModel, NewModel, Outcome, RoundRecord, Snapshot
@@ -17,7 +18,7 @@ from fedloom.learning.plan import TrainPlan
 from fedloom.trust.documents import Root
 from fedloom.trust.signing import SigningKey
 from fedloom.wire.messages import Closed, Phase
-from fedloom.wire.model_blob import plain_model
+from fedloom.wire.model_blob import model_hash
 from strategies import Strategy
 
 _PHASE_NUMBERS = {Phase.STATISTICS: 0, Phase.TRAIN: 1, Phase.EVALUATE: 2, Phase.DONE: 3}
@@ -39,6 +40,9 @@ class Setup(NamedTuple):
     entropy: Entropy
     max_update_bytes: int
     max_transfer_bytes: int
+    check_ins_per_s: float
+    incoming: Incoming | None
+    """Where large updates lie until they are whole; None: in memory."""
     model_path: Callable[[int], str]
     """Where the file of a version is, for the operator."""
 
@@ -56,10 +60,11 @@ class Progress:
     def __init__(self, setup: Setup, snapshot: Snapshot, writer: Writer) -> None:
         self.model = snapshot.model
         self.broadcast: Broadcast | None = None
-        self.history = list(snapshot.history)
+        self.history = phases.remember(snapshot.history, setup.job.stopping)
         self.aborted_in_row = snapshot.aborted_in_row
         self.strategy_state = snapshot.strategy_state
         self._setup = setup
+        self._chunk_bytes = setup.job.update.chunk_bytes
         self._job_id = snapshot.job
         self._first_version = snapshot.first_version
         self._last_version, self._last_hash = snapshot.last_version, snapshot.last_hash
@@ -83,13 +88,14 @@ class Progress:
         if result is None:
             self.aborted_in_row += 1
             self.next = step.again()
-            return ClosedRound(opened.manifest_version, "aborted", reason, {}, b""), None
+            return ClosedRound(opened.manifest_version, "aborted", reason, {}, b"", self._keys_from(opened)), None
         self.aborted_in_row = 0
         if result.metrics:
-            self.history.append(result.metrics)
+            self.history = phases.remember([*self.history, result.metrics], self._setup.job.stopping)
         self.strategy_state = result.strategy_state
         self.next = phases.after(step, self._setup.job, self.history)
-        closed = ClosedRound(opened.manifest_version, "done", reason, result.metrics, result.strategy_state)
+        figures, state = result.metrics, result.strategy_state
+        closed = ClosedRound(opened.manifest_version, "done", reason, figures, state, self._keys_from(opened))
         return closed, self._new_model(opened, result)
 
     def open_next(self, ready: Collection[bytes], utc_s: float) -> Opened:
@@ -98,15 +104,18 @@ class Progress:
         if self.model is None and step.phase is not Phase.STATISTICS:
             new = self._adopt(self._setup.initial._replace(version=self._first_version), 0, 0, 0)
         if self.model and (self.broadcast is None or self.broadcast.version != self.model.version):
-            self.broadcast = broadcast(self.model, new_model_key(self._setup.entropy))
+            self.broadcast = broadcast(self.model, new_model_key(self._setup.entropy), self._chunk_bytes)
         place = Place(self._job_id, self._last_version, self._last_hash, self._closes)
         record = self._opener.open(step, place, self._plan(step), self._cohort(step, ready), self.broadcast, utc_s)
         self._last_version, self._last_hash = record.manifest_version, record.manifest_hash
         return Opened(record, new)
 
+    def _keys_from(self, closed: RoundRecord) -> int:
+        return keys_from(self._setup.job, closed, self.next.phase)
+
     def _resume(self, newest: RoundRecord, outcome: Outcome | None) -> None:
         if self.model and newest.model_key and newest.model_version == self.model.version:
-            self.broadcast = broadcast(self.model, newest.model_key)
+            self.broadcast = broadcast(self.model, newest.model_key, self._chunk_bytes)
         if outcome is None:
             return
         step = Step(newest.phase, newest.round, newest.attempt)
@@ -127,8 +136,7 @@ class Progress:
 
     def _adopt(self, model: CurrentModel, round_number: int, devices: int, samples: int) -> NewModel:
         self.model = model
-        digest = sha256(plain_model(model.weights, model.standardiser)).digest()
-        return NewModel(model, digest, round_number, devices, samples)
+        return NewModel(model, model_hash(model.weights, model.standardiser), round_number, devices, samples)
 
     def _plan(self, step: Step) -> TrainPlan:
         setup = self._setup
@@ -141,4 +149,5 @@ class Progress:
         if step.phase is Phase.DONE:
             return Cohort((), 0)
         seed = (self._setup.job.seed, step.round, step.attempt, _PHASE_NUMBERS[step.phase])
-        return choose(step.phase, ready, self._setup.job.rounds, seed)
+        job = self._setup.job
+        return choose(step.phase, ready, job.rounds, seed, job.asynchronous.buffer if job.asynchronous else 0)

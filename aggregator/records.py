@@ -49,7 +49,7 @@ class RoundRecord(NamedTuple):
     attempt: int
     phase: Phase
     round_key: bytes
-    """Private HPKE key of the round; erased when the round closes. Empty when DONE."""
+    """Private HPKE key of the round; erased when no answer to it counts any more. Empty when DONE."""
     brief_key: bytes
     """AES key of the manifest's brief."""
     model_key: bytes
@@ -58,6 +58,10 @@ class RoundRecord(NamedTuple):
     target: int
     """Updates that are aimed at."""
     invitations: tuple[Invitation, ...]
+
+
+AnswerKey = tuple[bytes, int]
+"""The device, and the version of the manifest that it answers: of each pair one answer counts."""
 
 
 class Answer(NamedTuple):
@@ -75,15 +79,31 @@ class Answer(NamedTuple):
     encoding: int = 0
     body: bytes = b""
     """Plain update, for the spool; empty once stored and when declined."""
+    base: int = 0
+    """Version of the manifest that it answers; that of its round, or in an asynchronous job perhaps an older one."""
+
+    @property
+    def key(self) -> AnswerKey:
+        """What names it."""
+        return self.device, self.base
 
 
 class SpoolEntry(NamedTuple):
-    """Where an accepted update lies in its round's segment."""
+    """Where an accepted update lies in the segment of the round that counts it."""
 
     device: bytes
     samples: int
     offset: int
     length: int
+    base: int = 0
+    """As in `Answer`."""
+    staleness: int = 0
+    """Versions of the model that lie between the one it was trained from and the one that it is added to."""
+
+    @property
+    def key(self) -> AnswerKey:
+        """Orders the updates of a round, so that the order in which they came does not matter."""
+        return self.device, self.base
 
 
 class ClosedRound(NamedTuple):
@@ -95,6 +115,10 @@ class ClosedRound(NamedTuple):
     metrics: Figures
     """Of the model that the round started from, over all devices that evaluated it."""
     strategy_state: bytes
+    keys_from: int
+    """Answers to manifests before this version count no more: the keys of their rounds are erased."""
+    build: str = ""
+    """What fused it, see aggregator.build; the archive knows."""
 
 
 class NewModel(NamedTuple):
@@ -114,7 +138,7 @@ class Snapshot(NamedTuple):
     """The run's id."""
     last_version: int = 0
     last_hash: bytes = bytes(32)
-    """Of the federation's newest manifest, whatever job it was for."""
+    """Of the federation's newest manifest, whatever job it was for; or higher, see `aggregator.backup.leap`."""
     manifests: tuple[bytes, ...] = ()
     """The federation's two newest manifests, newest first: the chunks of their models may be retained by the broker."""
     closes: Closed | None = None
@@ -126,10 +150,14 @@ class Snapshot(NamedTuple):
     answers: tuple[Answer, ...] = ()
     """To the newest round."""
     earlier: tuple[Answer, ...] = ()
-    """To the round before, for receipts that were lost."""
+    """That older rounds have counted, for receipts that were lost: to `bases`, and to the round before."""
+    bases: tuple[RoundRecord, ...] = ()
+    """The run's older rounds whose keys are kept, oldest first; not the newest round."""
     model: CurrentModel | None = None
     first_version: int = 0
     """Version of the run's initial model."""
+    is_restored: bool = False
+    """From a backup: devices may hold answers to rounds that are lost."""
     strategy_state: bytes = b""
     aborted_in_row: int = 0
     history: tuple[Figures, ...] = ()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from aggregator.damage import DamagedError
 from aggregator.history import ModelEntry
 from aggregator.phases import score
 from aggregator.records import CurrentModel, Figures, NewModel
@@ -13,6 +14,7 @@ from fedloom.files import make_private_directory, sync_directory
 from fedloom.job import Job, Stopping
 from fedloom.learning.model import Model
 from fedloom.learning.model_file import load, save
+from fedloom.wire.model_blob import model_hash
 
 
 class Registry:
@@ -24,6 +26,7 @@ class Registry:
         self._job = job
         make_private_directory(directory)
         make_private_directory(self._directory)
+        sync_directory(directory.parent)
         sync_directory(directory)
         self._live = {entry.version: entry.metrics for entry in known if self.path(entry.version).exists()}
 
@@ -52,10 +55,22 @@ class Registry:
         """Read a version back.
 
         Raises:
-            StoreError: it is missing or damaged.
+            DamagedError: it is missing or damaged.
         """
         model = self._read(version)
         return CurrentModel(version, model.weights, model.standardiser)
+
+    def load_known(self, version: int, digest: bytes) -> CurrentModel:
+        """Read back a version of which the store knows the hash.
+
+        Raises:
+            DamagedError: it is missing, damaged, or another model.
+        """
+        model = self.load(version)
+        found = model_hash(model.weights, model.standardiser)
+        if found != digest:
+            raise DamagedError(f"{self.path(version)}: is the model {found.hex()}, not {digest.hex()}")
+        return model
 
     def evaluated(self, version: int, figures: Figures) -> None:
         """The metrics of a version have become known."""
@@ -81,7 +96,7 @@ class Registry:
         try:
             return load(self.path(version))
         except DataError as error:
-            raise StoreError(str(error)) from None
+            raise DamagedError(f"{error.where}: {error.problem}") from None
 
     def _write(self, version: int, model: Model) -> Path:
         path = self.path(version)

@@ -67,7 +67,8 @@ def describe(notice: AnyNotice) -> str:
             verb = "resuming" if notice.resumed else "starting"
             return f"{verb} job {notice.job} in federation {notice.federation[:8]}"
         case Ready():
-            return f"{notice.devices} of {notice.needed} devices ready"
+            asleep = f", {notice.sleeping} asleep" if notice.sleeping else ""
+            return f"{notice.devices} of {notice.needed} devices ready{asleep}"
         case RoundOpened():
             again = f", attempt {notice.attempt}" if notice.attempt > 1 else ""
             return f"{_title(notice)}{again}: {notice.invited} devices invited"

@@ -3,7 +3,9 @@
 Devices believe whoever holds the key, and the manifest with the highest version. So before we say anything on a new
 connection, and as long as it stands, we look at what the broker has: a manifest that one of the federation's
 aggregators signed, that is not ours and not older than ours; the root document that would follow ours; somebody who
-connects with our client id again and again. Until then `LinkGate` keeps all else waiting. Events in, no I/O. A broker
+connects with our client id again and again. Where the state was restored from a backup, what another life of it has
+published since then is lost and may be retained still: that is no rival, but a newer one that comes while we are there
+is. Until then `LinkGate` keeps all else waiting. Events in, no I/O. A broker
 that withholds all this delays the discovery; devices still refuse the one of two manifests that does not follow what
 they have accepted.
 """
@@ -11,6 +13,7 @@ they have accepted.
 from collections import deque
 from collections.abc import Callable
 
+from aggregator.backup.leap import Leap
 from fedloom import msgpack
 from fedloom.errors import Reason, Refused, StoreError
 from fedloom.link.base import Connected, Denied, Disconnected, Event, Received, Subscribed
@@ -39,8 +42,8 @@ class RivalError(StoreError):
 class RivalWatch:
     """What a run knows of others with its identity. Every method may raise StoreError: this run must end."""
 
-    def __init__(self, root: Root, newest: Callable[[], tuple[int, bytes]]) -> None:
-        """`newest`: version and hash of the newest manifest that this state knows."""
+    def __init__(self, root: Root, newest: Callable[[], tuple[int, bytes]], leap: Leap | None = None) -> None:
+        """`newest`: version and hash of the newest manifest that this state knows; `leap`: versions it has lost."""
         topics = Topics(root.federation)
         self.next_root_topic, self.manifest_topic = topics.root(root.version + 1), topics.manifest
         self.topics = (self.next_root_topic, self.manifest_topic)
@@ -48,6 +51,9 @@ class RivalWatch:
         self._root = root
         self._aggregators = {each.id: VerifyingKey(each.signing) for each in root.aggregators}
         self._newest = newest
+        self._leap = leap
+        self._newest_lost = 0
+        """The highest lost version that was there before we were."""
         self._until_s: float | None = None
         self._limit_s = 0.0
         self._is_answered = False
@@ -118,6 +124,18 @@ class RivalWatch:
             raise RivalError(
                 "another aggregator uses this identity, or this state directory is an old copy: devices have accepted "
                 f"manifest version {other.version}, this state knows {version}; {_REMEDY}"
+            )
+        if self._leap and self._leap.start < other.version <= self._leap.end:
+            self._lost_came(other.version, is_kept=received.retained)
+
+    def _lost_came(self, version: int, *, is_kept: bool) -> None:
+        """Raise RivalError if somebody goes on from what we have lost."""
+        if is_kept or self._until_s is not None:  # now comes what the broker has queued for us
+            self._newest_lost = max(self._newest_lost, version)
+        elif version > self._newest_lost:
+            raise RivalError(
+                f"this state was restored from a backup, and another aggregator has just published manifest version "
+                f"{version} with the identity that it had before; stop that one, and start this one again"
             )
 
     def _believed(self, envelope: Envelope) -> Manifest:

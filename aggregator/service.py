@@ -17,9 +17,22 @@ from aggregator.archive import Archive
 from aggregator.core import Core
 from aggregator.link_gate import Held, LinkGate
 from aggregator.notices import AnyNotice
+from aggregator.pulse import Pulse
 from aggregator.records import Answer
-from fedloom.errors import LinkError, StoreError
-from fedloom.link.base import Connected, Denied, Disconnected, Event, Limits, Link, OnEvent, Received
+from fedloom.errors import FedloomError, LinkError
+from fedloom.failpoints import failpoint
+from fedloom.link.base import (
+    Connected,
+    Denied,
+    Disconnected,
+    Event,
+    Limits,
+    Link,
+    OnEvent,
+    QueueFullError,
+    Received,
+    Sent,
+)
 from fedloom.notify import Notifier
 from fedloom.wire.topics import Topics
 
@@ -29,6 +42,7 @@ EVENTS_A_TURN = 32
 """Link events that are handled before the loop may do something else."""
 MAX_UNACKNOWLEDGEABLE = 256
 """Waiting events beyond which messages are dropped that the broker does not hold back until we acknowledge them."""
+NOT_SENT = "link.not_sent topic=%s reason=%s"
 MAX_BATCH = 256
 """Requests to join, or renewals, in one transaction: it keeps a round's answers waiting."""
 
@@ -50,8 +64,9 @@ class Service:
         broker: str,
         exit_when_done: bool = False,
         notifier: Notifier | None = None,
+        housekeeping: Callable[[], None] = lambda: None,
     ) -> None:
-        """`broker`: its host and port, for the operator."""
+        """`broker`: its host and port, for the operator; `housekeeping` is called every HOUSEKEEPING_S."""
         self._core = core
         self._archive = archive
         self._topics = topics
@@ -59,6 +74,8 @@ class Service:
         self._broker = broker
         self._exit_when_done = exit_when_done
         self._notifier = notifier or Notifier()
+        self._pulse = Pulse(2 * self._notifier.alive_every_s)
+        self._housekeeping = housekeeping
         self._gate = gate
         self._gate_timer: asyncio.TimerHandle | None = None
         self._is_subscribed = False
@@ -68,6 +85,8 @@ class Service:
         self._link = make_link(self._from_link)
         self._inbox: deque[Event] = deque()
         self._is_drain_due = False
+        self._unsent: list[ev.Publish] = []
+        """By the actions that are being carried out."""
         self._orders: deque[ev.Order | None] = deque()
         self._has_orders = asyncio.Event()
         self._stop = asyncio.Event()
@@ -110,6 +129,11 @@ class Service:
         self._failure = self._failure or error
         self._stop.set()
 
+    def _fail_at(self, event: Event | ev.Event, error: Exception) -> None:
+        if not isinstance(error, FedloomError):  # its words say all to the operator; of any other, nobody knows why
+            log.error("service.failed event=%s", type(event).__name__, exc_info=error)
+        self._fail(error)
+
     def _from_link(self, event: Event) -> None:
         """On the link's thread. Our own messages, and what the broker retained, are never among those dropped."""
         if len(self._inbox) >= MAX_UNACKNOWLEDGEABLE and _is_unacknowledgeable(event):
@@ -122,7 +146,7 @@ class Service:
     def _drain(self) -> None:
         self._is_drain_due = False
         for _ in range(EVENTS_A_TURN):
-            if not self._inbox:
+            if not self._inbox or self._failure is not None:
                 return
             self._link_event(self._inbox.popleft())
         if self._inbox and not self._is_drain_due:
@@ -131,19 +155,19 @@ class Service:
 
     def _link_event(self, event: Event) -> None:
         try:
-            passes = self._gate.passes(event, time.monotonic())
-        except StoreError as error:
-            self._fail(error)
-            return
-        if passes:
-            self._let_in(event)
-        elif isinstance(event, Received):
-            self._link.acknowledge(event)
-        self._speak_if_clear()
+            if self._gate.passes(event, time.monotonic()):
+                self._let_in(event)
+            elif isinstance(event, Received):
+                self._link.acknowledge(event)
+            self._speak_if_clear()
+        except Exception as error:  # noqa: BLE001 - in a callback it would be logged, and the process would go on
+            self._fail_at(event, error)
 
     def _let_in(self, event: Event) -> None:
         match event:
-            case Received():
+            case Received(topic):
+                if topic.endswith("/up"):
+                    failpoint("aggregator.message-received")
                 self._handle(event)
             case Connected(limits):
                 self._max_payload_bytes = limits.max_payload_bytes(self._topics.up(bytes(16)))
@@ -151,6 +175,8 @@ class Service:
                 self._handle(ev.LinkDown())
                 if fatal:
                     self._fail(LinkError(f"{self._broker}: {reason}; check [broker] in the configuration"))
+            case Sent():
+                self._handle(event)
             case Denied(topic, reason):
                 log.warning("link.denied topic=%s reason=%s", topic, reason)
 
@@ -186,19 +212,20 @@ class Service:
         try:
             for action in self._core.handle(event, now):
                 self._perform(action)
-        except Exception as error:
-            log.exception("service.failed event=%s", type(event).__name__)
-            self._fail(error)
+            if self._unsent:
+                unsent, self._unsent = tuple(self._unsent), []
+                self._handle(ev.Unsent(unsent))
+        except Exception as error:  # noqa: BLE001 - whatever it is, what was to be done is done in part: stop
+            self._fail_at(event, error)
 
     def _perform(self, action: ev.Action) -> None:
         match action:
-            case ev.Publish(topic, payload, retain):
-                self._publish(topic, payload, retain)
+            case ev.Publish():
+                self._publish(action)
             case ev.Acknowledge(received):
-                self._link.acknowledge(received)
+                self._acknowledge(received)
             case ev.Store() | ev.Fuse() | ev.Turn() | ev.Decide() | ev.Renew():
-                self._orders.append(action)
-                self._has_orders.set()
+                self._order(action)
             case ev.WakeAt(at_s):
                 self._loop.call_later(max(0.0, at_s - time.monotonic()), self._handle, ev.Tick())
             case ev.Tell(notice):
@@ -212,6 +239,17 @@ class Service:
             case ev.Finish() if self._exit_when_done:
                 self._stop.set()
 
+    def _acknowledge(self, received: Received) -> None:
+        self._link.acknowledge(received)
+        if received.topic.endswith("/up"):
+            failpoint("aggregator.message-acknowledged")
+
+    def _order(self, order: ev.Order) -> None:
+        if isinstance(order, ev.Store):
+            failpoint("aggregator.message-verified")
+        self._orders.append(order)
+        self._has_orders.set()
+
     def _listen(self, filters: frozenset[str]) -> None:
         for each in filters - self._joining:
             self._link.subscribe(each)
@@ -219,18 +257,29 @@ class Service:
             self._link.unsubscribe(each)
         self._joining = filters
 
-    def _publish(self, topic: str, payload: bytes, retain: bool) -> None:
+    def _publish(self, action: ev.Publish) -> None:
+        if self._unsent:  # the order is kept: small ones behind it would take the room that it waits for
+            self._unsent.append(action)
+            return
         try:
-            self._link.publish(topic, payload, retain=retain)
+            self._link.publish(action.topic, action.payload, retain=action.retain, tell=action.tell)
+        except QueueFullError as error:
+            log.debug(NOT_SENT, action.topic, error)  # what does not come again by itself, the core says again
+            self._unsent.append(action)
+            return
         except LinkError as error:
-            # Devices send again until they have a receipt, and tasks are said again: losing one here is no harm.
-            log.warning("link.not_sent topic=%s reason=%s", topic, error)
+            log.warning(NOT_SENT, action.topic, error)
+            if action.tell:  # there is no use in waiting for it
+                self._loop.call_soon(self._handle, Sent(action.topic))
+            return
+        if action.topic == self._topics.manifest:
+            failpoint("aggregator.manifest-published")
 
     async def _work(self, pool: ThreadPoolExecutor) -> None:
         while True:
             await self._has_orders.wait()
             try:
-                event = await self._loop.run_in_executor(pool, self._job(self._next_orders()))
+                event = await self._loop.run_in_executor(pool, self._pulse.watched, self._job(self._next_orders()))
             except Exception as error:  # noqa: BLE001 - whatever it is, what was to be durable is not: stop
                 self._fail(error)
                 return
@@ -275,13 +324,16 @@ class Service:
                 return archive.changed_fleet
 
     def _look_at_fleet(self) -> None:
-        self._orders.append(None)
-        self._has_orders.set()
+        if not self._orders or self._orders[-1] is not None:
+            self._orders.append(None)
+            self._has_orders.set()
 
     async def _keep_house(self) -> None:
         while True:
-            self._notifier.alive()
+            if self._pulse.beats(time.monotonic()):
+                self._notifier.alive()
             self._look_at_fleet()
+            self._housekeeping()
             await asyncio.sleep(min(HOUSEKEEPING_S, self._notifier.alive_every_s / 2 or HOUSEKEEPING_S))
 
 

@@ -11,6 +11,7 @@ A segment is the magic "FLS", version 1, then records, big-endian:
 What is in a segment counts only if the store has an entry for it: a torn tail is garbage that nothing points to.
 """
 
+import errno
 import os
 import shutil
 import struct
@@ -21,6 +22,7 @@ from zlib import crc32
 
 import numpy as np
 
+from aggregator.damage import DamagedError
 from aggregator.records import Answer, SpoolEntry
 from fedloom.errors import StoreError
 from fedloom.files import make_private_directory, sync_directory
@@ -48,13 +50,14 @@ class Spool:
 
     def __init__(self, directory: Path) -> None:
         make_private_directory(directory)
+        sync_directory(directory.parent)
         self._directory = directory
         self._named: Path | None = None
         """The last segment whose name this process has made durable; the process before may have died in between."""
 
     def segment(self, job: bytes, round_number: int, attempt: int) -> Path:
         """The file of a round's attempt."""
-        return self._directory / job.hex() / f"r{round_number:07d}-a{attempt:04d}.spool"
+        return self._directory / segment_name(job, round_number, attempt)
 
     def append(self, segment: Path, answers: Sequence[Answer]) -> list[SpoolEntry]:
         """Write the answers' bodies behind what is there: one write, one fsync.
@@ -71,10 +74,10 @@ class Spool:
             parts = [MAGIC] if is_new else []
             offset = len(MAGIC) if is_new else size
             for answer in answers:
-                record = _pack(answer)
-                entries.append(SpoolEntry(answer.device, answer.samples, offset, len(record)))
-                parts.append(record)
-                offset += len(record)
+                parts += [_head(answer), answer.body]
+                length = _HEAD.size + len(answer.body)
+                entries.append(SpoolEntry(answer.device, answer.samples, offset, length, answer.base))
+                offset += length
             _append_durably(segment, parts, os.O_TRUNC if is_new else 0)
             self._sync_name(segment)
         except OSError as error:
@@ -97,32 +100,54 @@ class Spool:
                 segment.unlink()
 
 
+def segment_name(job: bytes, round_number: int, attempt: int) -> str:
+    """Where the segment of a round's attempt is, below the spool's directory."""
+    return f"{job.hex()}/r{round_number:07d}-a{attempt:04d}.spool"
+
+
 def read(segment: Path, entries: Sequence[SpoolEntry]) -> Iterator[SpooledUpdate]:
     """The updates at `entries`, in that order, one at a time.
 
     Raises:
-        StoreError: a record is missing, torn or altered.
+        DamagedError: a record is missing, torn or altered.
+        StoreError: the disk cannot be read now.
     """
     if not entries:
         return
     try:
         with segment.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
-                raise StoreError(f"{segment}: is not a spool of this version; restore it from a backup")
+                raise DamagedError(f"{segment}: is not a spool of this version")
             for entry in entries:
                 file.seek(entry.offset)
                 yield _unpack(file.read(entry.length), entry, segment)
     except OSError as error:
-        raise StoreError(f"{segment}: cannot be read ({error.strerror})") from error
+        kind = DamagedError if error.errno in (errno.ENOENT, errno.EIO) else StoreError
+        raise kind(f"{segment}: cannot be read ({error.strerror})") from error
+
+
+def damage(segment: Path, entries: Sequence[SpoolEntry]) -> Iterator[str]:
+    """What is wrong with each of these records that is not as it was written; nothing where all are sound."""
+    for entry in entries:
+        try:
+            for spooled in read(segment, [entry]):
+                samples = spooled.update.samples
+                if samples != entry.samples:
+                    yield f"{segment}: the record at {entry.offset} has {samples} samples, not {entry.samples}"
+        except DamagedError as error:
+            yield str(error)
 
 
 class SpooledUpdates:
-    """The weight differences of a round for a strategy: lazy, re-iterable, in the order of the devices' ids."""
+    """The weight differences of a round for a strategy: lazy, re-iterable, in the order of the devices' ids.
+
+    Those of one device come in the order of what they answer.
+    """
 
     def __init__(self, segment: Path, entries: Sequence[SpoolEntry], size: int) -> None:
         """`size` is the number of weights."""
         self._segment = segment
-        self._entries = sorted(entries)
+        self._entries = sorted(entries, key=lambda entry: entry.key)
         self._size = size
 
     def __len__(self) -> int:
@@ -134,14 +159,15 @@ class SpooledUpdates:
 
     def __iter__(self) -> Iterator[ClientUpdate]:
         buffer: Vector = np.empty(self._size, np.float32)
-        for spooled in read(self._segment, self._entries):
+        for entry, spooled in zip(self._entries, read(self._segment, self._entries), strict=True):
             encoding.decode(spooled.update.vector, encoding.NAMES[spooled.encoding], buffer)
-            yield ClientUpdate(spooled.device, spooled.update.samples, buffer)
+            yield ClientUpdate(spooled.device, spooled.update.samples, buffer, entry.staleness)
 
 
-def _pack(answer: Answer) -> bytes:
-    checked = answer.device + bytes([answer.encoding]) + answer.body
-    return struct.pack(">II", len(checked), crc32(checked)) + checked
+def _head(answer: Answer) -> bytes:
+    """What precedes the body, which is not copied: it may be large."""
+    checked = answer.device + bytes([answer.encoding])
+    return struct.pack(">II", len(checked) + len(answer.body), crc32(answer.body, crc32(checked))) + checked
 
 
 def _unpack(record: bytes, entry: SpoolEntry, segment: Path) -> SpooledUpdate:
@@ -150,7 +176,7 @@ def _unpack(record: bytes, entry: SpoolEntry, segment: Path) -> SpooledUpdate:
         checked = memoryview(record)[_CHECKED_FROM:]
         if length == len(checked) and checksum == crc32(checked) and device == entry.device:
             return SpooledUpdate(device, code, decode(record[_HEAD.size :], Update))
-    raise StoreError(f"{segment}: the record at {entry.offset} is damaged; restore the file from a backup")
+    raise DamagedError(f"{segment}: the record at {entry.offset} is damaged")
 
 
 def _size(segment: Path) -> int:

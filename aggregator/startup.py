@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from aggregator import history, keys
+from aggregator import history, keys, past_rounds
 from aggregator.admission import largest_update_bytes
 from aggregator.archive import Archive
 from aggregator.config import Loaded
@@ -16,17 +16,22 @@ from aggregator.enrolment.registrar import Registrar
 from aggregator.enrolment.renewal import Renewal
 from aggregator.enrolment.writer import MembershipWriter
 from aggregator.fleet import Fleet
+from aggregator.incoming import Incoming
 from aggregator.initial import initial_model
 from aggregator.keys import AggregatorKeys
 from aggregator.link_gate import LinkGate
 from aggregator.opening import check_manifest
+from aggregator.past_rounds import Run
 from aggregator.progress import Setup
+from aggregator.recompute import Files
 from aggregator.records import Snapshot
 from aggregator.registry import Registry
+from aggregator.repair import Repair
 from aggregator.rival import RivalWatch
 from aggregator.spool import Spool
+from aggregator.states import States
 from aggregator.store import Store, open_store
-from fedloom.errors import ConfigError
+from fedloom.errors import ConfigError, StoreError
 from fedloom.job import Job, load_job
 from strategies import create
 
@@ -50,14 +55,14 @@ def assemble(loaded: Loaded) -> Parts:
         StoreError: the state is damaged.
     """
     job = load_job(loaded.job)
-    strategy = create(job.strategy, str(loaded.job))
+    strategy = create(job.strategy, str(loaded.job), job.asynchronous is not None)
     check_manifest(job, str(loaded.job))
     _check_update_size(job, loaded)
     initial = initial_model(job, loaded.job)
     own = keys.load(loaded.state)
-    store = open_store(loaded.state)
-    registry = Registry(loaded.state / "models", job, history.models_of(store, job.name))
-    snapshot = _snapshot(store, registry, job)
+    store = open_store(loaded.state, leads=True)
+    files, run = _open_files(store, loaded, job), _run(store, job)
+    snapshot = _snapshot(store, run, Repair(run, files, strategy, lambda: initial))
     setup = Setup(
         job=job,
         root=own.root,
@@ -69,17 +74,27 @@ def assemble(loaded: Loaded) -> Parts:
         entropy=os.urandom,
         max_update_bytes=loaded.config.limits.max_update_bytes,
         max_transfer_bytes=loaded.config.limits.max_transfer_bytes,
-        model_path=lambda version: str(registry.path(version)),
+        check_ins_per_s=loaded.config.pace.check_ins_per_s,
+        incoming=Incoming(loaded.state / "incoming"),
+        model_path=lambda version: str(files.registry.path(version)),
     )
     fleet = Fleet(own.root, store.devices())
     enrolments = Enrolments(store, own, loaded.config.devices.credential_days, os.urandom)
-    spool, retention = Spool(loaded.state / "spool"), loaded.config.retention
-    archive = Archive(store, enrolments, spool, registry, job, strategy, retention)
+    archive = Archive(files, enrolments, job, strategy, loaded.config.retention)
     archive.resume(snapshot.newest)
     coordinator = Coordinator(setup, fleet, snapshot)
-    gate = LinkGate(RivalWatch(own.root, lambda: coordinator.newest_manifest))
+    gate = LinkGate(RivalWatch(own.root, lambda: coordinator.newest_manifest, store.leap()))
     core = _core(coordinator, own, fleet, loaded, enrolments.tokens())
     return Parts(core, archive, gate, own.id.hex(), fleet)
+
+
+def _open_files(store: Store, loaded: Loaded, job: Job) -> Files:
+    """Raises StoreError: the disk does not take the directories."""
+    try:
+        registry = Registry(loaded.state / "models", job, history.models_of(store, job.name))
+        return Files(store, registry, States(loaded.state / "models" / job.name), Spool(loaded.state / "spool"))
+    except OSError as error:
+        raise StoreError(f"{loaded.state}: cannot be used ({error.strerror}); free or repair the disk") from error
 
 
 def _core(
@@ -97,17 +112,22 @@ def _check_update_size(job: Job, loaded: Loaded) -> None:
         raise ConfigError(str(loaded.job), "model", problem, f"raise that to {needed}, or make the model smaller")
 
 
-def _snapshot(store: Store, registry: Registry, job: Job) -> Snapshot:
-    """Of the newest run if that is of the same job file, word for word; else of a new one."""
+def _run(store: Store, job: Job) -> Run:
+    """The newest run if that is of the same job file, word for word; else a new one."""
     definition = msgspec.json.encode(job)
     newest = history.newest_job(store)
     if newest is None or newest[2] != definition:
-        run = os.urandom(16)
-        store.begin_job(run, job.name, definition)
-    else:
-        run = newest[0]
-    snapshot = history.snapshot(store, run)
-    versions = [entry.version for entry in history.models_of(store, job.name)]
-    if versions and versions[-1] >= snapshot.first_version:
-        return snapshot._replace(model=registry.load(versions[-1]))
+        identity = os.urandom(16)
+        return Run(identity, job, store.begin_job(identity, job.name, definition))
+    return past_rounds.find_run(store, newest[0].hex())
+
+
+def _snapshot(store: Store, run: Run, repair: Repair) -> Snapshot:
+    """Where the run stands, with its newest model and the strategy's state."""
+    snapshot = history.snapshot(store, run.id)._replace(
+        strategy_state=repair.state(history.newest_state(store, run.id))
+    )
+    newest = history.newest_model(store, run.job.name)
+    if newest is not None and newest >= run.first_version:
+        return snapshot._replace(model=repair.model(newest))
     return snapshot

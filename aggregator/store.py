@@ -6,6 +6,7 @@ Each method is one transaction, durable when it returns.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,28 +16,37 @@ from sqlalchemy import Column, ColumnElement, Connection, bindparam, func, inser
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from aggregator import tables as t
+from aggregator.backup.leap import Leap, newest_leap
 from aggregator.database import empty_log, open_database
 from aggregator.keys import require_federation
+from aggregator.lease import Lease
 from aggregator.records import Answer, ClosedRound, DeviceRecord, NewModel, RoundRecord, SpoolEntry
+from aggregator.upkeep.rows import ROUNDS_A_TURN, due_rounds, prune_rounds
 from fedloom.errors import ConfigError, StoreError
 from fedloom.suggest import closest
 from fedloom.trust.certificates import serial_and_end
 
-_close_round = (
-    update(t.rounds)
-    .where(t.rounds.c.manifest_version == bindparam("number"))
-    .values(round_key=None)  # forward secrecy: secure_delete overwrites it, see also `Store.forget`
-)
+_close_round = update(t.rounds).where(t.rounds.c.manifest_version == bindparam("number"))
+_erase_keys = update(t.rounds).where(t.rounds.c.round_key.is_not(None)).values(round_key=None)
+"""Forward secrecy: secure_delete overwrites them, see also `Store.forget`."""
+DATABASE = "aggregator.db"
 ANOTHER_JOB = "another job was started"
 
 
 class Store:
     """The database of one aggregator."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises StoreError: damaged, of another version, or not to be opened."""
+    def __init__(self, path: Path, *, leads: bool = False) -> None:
+        """Who `leads` is the aggregator itself: see `open_database`, and `aggregator.lease`.
+
+        Raises:
+            StoreError: damaged, of another version, or not to be opened.
+        """
         self.path = path
-        self.engine = open_database(path)
+        self.engine = open_database(path, leads=leads)
+        self._lease: Lease | None = None
+        if leads:
+            self._lease = self._take_lease()
         self._data_version = self._read_data_version()
 
     def close(self) -> None:
@@ -88,33 +98,48 @@ class Store:
         return str(found)
 
     def was_changed_by_others(self) -> bool:
-        """Whether another process (`fedloom device …`) has written since the last call."""
+        """Whether another process (`fedloom device …`) has written since the last call.
+
+        Raises:
+            StoreError: it was another aggregator, which has taken over.
+        """
         before, self._data_version = self._data_version, self._read_data_version()
-        return before != self._data_version
+        if before == self._data_version:
+            return False
+        if self._lease:
+            with self.engine.connect() as connection:
+                self._lease.verify(connection)
+        return True
+
+    def leap(self) -> Leap | None:
+        """The versions of manifests that a restored state has left out, if it was restored."""
+        with self.engine.connect() as connection:
+            return newest_leap(connection)
 
     def begin_job(self, job: bytes, name: str, definition: bytes) -> int:
         """Start a run; returns the version of its first model, one above all of the same name.
 
-        A round that another run has left open is closed, and its key erased.
+        A round that another run has left open is closed, and all keys are erased.
         """
-        with self._writing() as connection:
-            abandoned = {"status": "aborted", "reason": ANOTHER_JOB, "round_key": None, "closed_at": time.time()}
+        with self.exclusively() as connection:
+            abandoned = {"status": "aborted", "reason": ANOTHER_JOB, "closed_at": time.time()}
             connection.execute(update(t.rounds).where(t.rounds.c.status == "open").values(abandoned))
+            connection.execute(_erase_keys)
             newest = connection.scalar(select(func.max(t.models.c.version)).where(t.models.c.job_name == name))
             first = 0 if newest is None else newest + 1
             row = {"id": job, "name": name, "definition": definition, "first_version": first, "started_at": time.time()}
             connection.execute(insert(t.jobs).values(row))
         return first
 
-    def add_answers(self, manifest_version: int, answers: Sequence[Answer], entries: Sequence[SpoolEntry]) -> None:
-        """Make answers durable; `entries` say where the accepted ones lie in the spool.
+    def add_answers(self, counted_in: int, answers: Sequence[Answer], entries: Sequence[SpoolEntry]) -> None:
+        """Make answers durable, for the round that counts them; `entries` say where the accepted lie in its segment.
 
         Raises:
-            StoreError: a device has answered already, or the database cannot be written.
+            StoreError: a device has answered its manifest already, or the database cannot be written.
         """
-        places = {entry.device: entry for entry in entries}
-        rows = [_answer_row(manifest_version, answer, places.get(answer.device)) for answer in answers]
-        with self._writing() as connection:
+        places = {entry.key: entry for entry in entries}
+        rows = [_answer_row(counted_in, answer, places.get(answer.key)) for answer in answers]
+        with self.exclusively() as connection:
             connection.execute(insert(t.updates), rows)
 
     def turn(
@@ -124,14 +149,26 @@ class Store:
         opened: RoundRecord | None,
         job_name: str,
     ) -> None:
-        """Close a round, add its model and open the next, all or nothing; the closed round's key is erased."""
-        with self._writing() as connection:
+        """Close a round, add its model and open the next, all or nothing; keys that open nothing more are erased."""
+        with self.exclusively() as connection:
             if closed:
                 _write_closed(connection, closed)
             if model:
                 connection.execute(insert(t.models).values(_model_row(*model, job_name)))
             if opened:
                 _write_opened(connection, opened)
+
+    def prune(self, keep: int, first: Sequence[int] = ()) -> None:
+        """Leave a line of rounds that are older than the newest `keep`: of those in `first`, else of the next few.
+
+        Raises:
+            StoreError: the database cannot be written.
+        """
+        with self.engine.connect() as connection:
+            versions = list(first) or due_rounds(connection, keep)[:ROUNDS_A_TURN]
+        if first or len(versions) == ROUNDS_A_TURN:
+            with self.exclusively() as connection:
+                prune_rounds(connection, versions)
 
     def forget(self) -> bool:
         """Leave no copy of erased keys in the write-ahead log; False while another process is in the way.
@@ -149,21 +186,27 @@ class Store:
         """A transaction in which what was read cannot be changed by another process before it is written.
 
         Raises:
-            StoreError: nothing was written.
+            StoreError: nothing was written; what was to be durable is not, so the process must not go on.
         """
-        with self._writing() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield connection
+        try:
+            with self.engine.begin() as connection:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                if self._lease:
+                    self._lease.verify(connection)
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreError(f"{self.path}: cannot be written ({getattr(error, 'orig', error)})") from error
 
-    def _writing(self) -> "_Writing":
-        return _Writing(self)
+    def _take_lease(self) -> Lease:
+        with self.exclusively() as connection:
+            return Lease.take(connection)
 
     def _read_data_version(self) -> int:
         with self.engine.connect() as connection:
             return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
 
 
-def open_store(state: Path) -> Store:
+def open_store(state: Path, *, leads: bool = False) -> Store:
     """The database of a federation's state directory, which is made if it is not there.
 
     Raises:
@@ -171,28 +214,7 @@ def open_store(state: Path) -> Store:
         StoreError: the database is damaged, or of another version.
     """
     require_federation(state)
-    return Store(state / "aggregator.db")
-
-
-class _Writing:
-    """A transaction whose failure is a StoreError: what was to be durable is not, so the process must not go on."""
-
-    def __init__(self, store: Store) -> None:
-        self._path = store.path
-        self._begin = store.engine.begin()
-
-    def __enter__(self) -> Connection:
-        return self._begin.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._begin.__exit__(kind, error, trace)
-        except SQLAlchemyError as failure:
-            error = failure
-        if isinstance(error, SQLAlchemyError):
-            raise StoreError(f"{self._path}: cannot be written ({getattr(error, 'orig', error)})") from error
+    return Store(state / DATABASE, leads=leads)
 
 
 def is_id(column: Column[bytes], text: str) -> ColumnElement[bool]:
@@ -206,9 +228,9 @@ def certificate_row(device: bytes, certificate: bytes) -> dict[str, Any]:
     return {"serial": f"{serial:x}", "device": device, "certificate": certificate, "not_after": not_after}
 
 
-def _answer_row(manifest_version: int, answer: Answer, place: SpoolEntry | None) -> dict[str, Any]:
+def _answer_row(counted_in: int, answer: Answer, place: SpoolEntry | None) -> dict[str, Any]:
     return {
-        "manifest_version": manifest_version,
+        "manifest_version": answer.base,
         "device": answer.device,
         "digest": answer.digest,
         "verdict": answer.verdict.value,
@@ -218,6 +240,7 @@ def _answer_row(manifest_version: int, answer: Answer, place: SpoolEntry | None)
         "size_bytes": answer.size_bytes,
         "spool_offset": place.offset if place else None,
         "spool_length": place.length if place else None,
+        "counted_in": counted_in,
     }
 
 
@@ -228,10 +251,12 @@ def _write_closed(connection: Connection, closed: ClosedRound) -> None:
         "status": closed.outcome,
         "reason": closed.reason,
         "metrics": metrics,
-        "strategy_state": closed.strategy_state,
+        "strategy_state": sha256(closed.strategy_state).digest() if closed.strategy_state else None,
+        "build": closed.build,
         "closed_at": time.time(),
     }
     connection.execute(_close_round, row)
+    connection.execute(_erase_keys.where(t.rounds.c.manifest_version < closed.keys_from))
     if metrics:
         of = select(t.rounds.c.job, t.rounds.c.model_version).where(
             t.rounds.c.manifest_version == closed.manifest_version

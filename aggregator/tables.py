@@ -1,4 +1,8 @@
-"""The tables of the aggregator's database. A round is named by its manifest's version, which never repeats."""
+"""The tables of the aggregator's database. A round is named by its manifest's version, which never repeats.
+
+Each has one column more than is written here, see `aggregator.row_checks`. What is changed here needs a step in
+`aggregator.migrations`.
+"""
 
 from sqlalchemy import (
     BLOB,
@@ -16,8 +20,9 @@ from sqlalchemy import (
 )
 
 from aggregator.enrolment.states import TokenState
+from aggregator.row_checks import add_checksums
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -99,10 +104,13 @@ rounds = Table(
     Column("closed_at", Float),
     Column("metrics", BLOB),
     Column("strategy_state", BLOB),
+    Column("build", Text, nullable=False, default=""),
     UniqueConstraint("job", "round", "attempt", "phase"),
     CheckConstraint("status in ('open', 'done', 'aborted')"),
-    CheckConstraint("status = 'open' or round_key is null", name="key_erased"),
 )
+"""`round_key` is erased when the round is closed; in an asynchronous job, when no answer to it counts any more.
+`strategy_state`: SHA-256 of what the strategy remembers after it, see aggregator.states. `build`: numpy and BLAS that
+fused, see aggregator.build."""
 
 invitations = Table(
     "invitations",
@@ -128,10 +136,12 @@ updates = Table(
     Column("size_bytes", Integer, nullable=False),
     Column("spool_offset", Integer),
     Column("spool_length", Integer),
+    Column("counted_in", Integer, ForeignKey("rounds.manifest_version"), nullable=False, index=True),
     PrimaryKeyConstraint("manifest_version", "device"),
     sqlite_with_rowid=False,
 )
-"""The key is (job, round, attempt, device): a device has one answer."""
+"""The key is (job, round, attempt, device): a device has one answer to each manifest. `counted_in` is the round whose
+fusion it belongs to: the same one, or in an asynchronous job the one whose buffer was open when it came."""
 
 models = Table(
     "models",
@@ -146,3 +156,5 @@ models = Table(
     Column("metrics", BLOB),
     PrimaryKeyConstraint("job_name", "version"),
 )
+
+add_checksums(metadata)

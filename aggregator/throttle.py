@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aggregator.events import Action, Warn
 from aggregator.fleet import Fleet
 from fedloom.errors import Refused
-from fedloom.wire.chunks import HEADER_BYTES, MAX_FRAME, MIN_SLICE
+from fedloom.wire.chunks import HEADER_BYTES, MAX_FRAME, MIN_SLICE, is_frame
 
 REFILL_S = 4.0
 """Seconds in which an empty bucket is full again."""
@@ -19,6 +19,8 @@ PRESENCES = 16
 """Messages that a bucket of presence holds, however large updates are."""
 REPEAT_S = 1.0
 """Seconds between two repeated receipts of one device."""
+SMALLEST_COST = 1 / 120
+"""Of a message: what a frame of 1 KiB takes from a bucket, beside one of MAX_FRAME."""
 BLAME_FROM = 1024
 """Messages of one device that were too many, before somebody is told."""
 
@@ -55,8 +57,14 @@ class Throttle:
         """What fits one message at this broker: devices split their updates by the same measure."""
         self._max_frame = min(MAX_FRAME, max_payload_bytes)
 
-    def admits(self, topic: str, now_s: float) -> bool:
-        """Whether a message on this topic is looked at; `now_s` is on the monotonic clock."""
+    def admits(self, topic: str, now_s: float, payload: bytes = b"") -> bool:
+        """Whether a message on this topic is looked at; `now_s` is on the monotonic clock.
+
+        A device whose link is slow cuts its updates into smaller frames than the broker would take: more of them, and
+        each counts for less.
+        """
+        cost = max(SMALLEST_COST, len(payload) / self._max_frame) if is_frame(payload) else 1.0
+        cost = min(cost, 1.0)
         key = self._key(topic)
         is_state = key[1]
         size = float(PRESENCES if is_state else 2 * self._frames + SPARE)
@@ -65,8 +73,8 @@ class Throttle:
         if bucket is not None:
             granted = 0 if is_state else self._granted - bucket.granted
             left = min(size, bucket.left + (now_s - bucket.at_s) * size / REFILL_S + granted)
-        is_admitted = left >= 1.0
-        self._buckets[key] = _Bucket(left - is_admitted, now_s, self._granted)
+        is_admitted = left >= cost
+        self._buckets[key] = _Bucket(left - cost * is_admitted, now_s, self._granted)
         return is_admitted
 
     def blame(self, topic: str) -> list[Action]:

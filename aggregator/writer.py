@@ -9,7 +9,7 @@ from fedloom import msgpack
 from fedloom.trust.documents import Root
 from fedloom.trust.signing import SigningKey
 from fedloom.wire.envelope import Header, Type, write_clear, write_sealed
-from fedloom.wire.messages import MAX_TEXT, Manifest, Receipt, Task
+from fedloom.wire.messages import MAX_TEXT, Manifest, Missing, Receipt, Task
 
 Entropy = Callable[[int], bytes]
 """So many unpredictable bytes."""
@@ -37,10 +37,14 @@ class Writer:
         body = msgpack.encode(Task(invitation.train, invitation.evaluate, opened.brief_key, opened.model_key))
         return self._sealed(Type.TASK, device, place_of(opened), body)
 
-    def receipt(self, device: Device, place: Header, answer: Answer) -> bytes:
+    def receipt(self, device: Device, place: Header, answer: Answer, come_back_s: int) -> bytes:
         """The word on an update; `place` holds the job, round, attempt and manifest of the update."""
-        body = msgpack.encode(Receipt(answer.digest, answer.verdict, answer.reason[:MAX_TEXT]))
+        body = msgpack.encode(Receipt(answer.digest, answer.verdict, answer.reason[:MAX_TEXT], come_back_s))
         return self._sealed(Type.RECEIPT, device, place, body)
+
+    def missing(self, device: Device, place: Header, transfer: bytes, frames: bytes) -> bytes:
+        """Which frames of a transfer have not come; `place` as in `receipt`."""
+        return self._sealed(Type.MISSING, device, place, msgpack.encode(Missing(transfer, frames)))
 
     def _sealed(self, kind: Type, device: Device, place: Header, body: bytes) -> bytes:
         header = self._header(kind)._replace(

@@ -23,7 +23,7 @@ from aggregator.enrolment.states import TokenState
 from aggregator.keys import AggregatorKeys
 from aggregator.records import DeviceRecord
 from aggregator.store import Store
-from fedloom.errors import Reason
+from fedloom.errors import Reason, Refused
 from fedloom.wire.messages import Admission
 
 _REASONS = {TokenState.REVOKED: Reason.REVOKED, TokenState.REJECTED: Reason.REJECTED}
@@ -151,7 +151,10 @@ def _objection_to(device: DeviceRecord, request: JoinRequest, granting: Granting
     """What is known against the device that has these keys."""
     if device.revoked:
         return Reason.REVOKED
-    credential = granting.credential(device)
+    try:
+        credential = granting.credential(device)
+    except Refused:
+        return Reason.BAD_CREDENTIAL  # what we have of it is damaged: see fedloom aggregator check
     is_same = (credential.signing, credential.seal, device.tls_key) == request.keys
     return None if is_same else Reason.CONFLICT
 

@@ -7,20 +7,18 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from provisioned import STATE, add_device, name_of, provision
 from stage import Stage
 
 from aggregator import events as ev
-from aggregator import keys as federation_keys
 from aggregator.config import AggregatorConfig, Loaded, Retention
-from aggregator.enrolment.provision import new_device
 from aggregator.notices import AnyNotice
 from aggregator.startup import Parts, assemble
 from fedloom import msgpack
-from fedloom.link.base import Received, Token
+from fedloom.link.base import Received, Sent, Token
 from fedloom.link.config import MqttConfig
 from fedloom.trust.device_keys import DeviceKeys, load_device_keys
 from fedloom.trust.seal import Recipient
-from fedloom.trust.tokens import Broker, TlsMode
 from fedloom.wire import encoding, envelope
 from fedloom.wire.brief import open_brief
 from fedloom.wire.envelope import Header, Type, write_clear, write_sealed
@@ -57,6 +55,15 @@ patience = {patience}
 """
 
 
+ASYNCHRONOUS = """
+[asynchronous]
+buffer = {buffer}
+max_staleness = {max_staleness}
+[strategy]
+name = "fedbuff"
+"""
+
+
 def job_text(**changes: Any) -> str:
     """A job whose model has inputs + 1 weights."""
     settings = {
@@ -71,8 +78,11 @@ def job_text(**changes: Any) -> str:
         "evaluate": 1.0,
         "encoding": "float32",
         "patience": 0,
+        "buffer": 0,
+        "max_staleness": 3,
     } | changes
-    return JOB.format(features=", ".join(f'"x{i}"' for i in range(settings["inputs"])), **settings)
+    text = JOB.format(features=", ".join(f'"x{i}"' for i in range(settings["inputs"])), **settings)
+    return text + ASYNCHRONOUS.format(**settings) if settings["buffer"] else text
 
 
 class FakeDevice:
@@ -100,7 +110,7 @@ class FakeDevice:
             plain = message.open(self.keys.seal)
             if message.header.type is Type.TASK:
                 self.tasks.append((message.header, msgpack.decode(plain, Task)))
-            else:
+            elif message.header.type is Type.RECEIPT:
                 receipt = msgpack.decode(plain, Receipt)
                 self.receipts.setdefault(receipt.digest, []).append(receipt)
                 self.receipt_order.append(receipt)
@@ -121,13 +131,15 @@ class FakeDevice:
         assert self.manifest is not None
         return open_brief(self.manifest.brief, task.brief_key)
 
-    def presence(self, state: str = "ready", sequence: int | None = None, incarnation: int = 0) -> bytes:
+    def presence(
+        self, state: str = "ready", sequence: int | None = None, incarnation: int = 0, message: bytes = bytes(16)
+    ) -> bytes:
         self._sequence = self._sequence + 1 if sequence is None else sequence
         header = Header(
             Type.PRESENCE,
             self.keys.root.federation,
             self.id,
-            bytes(16),
+            message,
             incarnation=incarnation,
             sequence=self._sequence,
         )
@@ -172,17 +184,19 @@ class FakeDevice:
 class Rig:
     """Coordinator, archive and devices; a test moves them step by step, and may kill the aggregator between any two."""
 
-    def __init__(self, directory: Path, job: str, devices: int, suite: str = "x25519", **config: Any) -> None:
+    def __init__(
+        self, directory: Path, job: str, devices: int, suite: str = "x25519", *, is_own: bool = False, **config: Any
+    ) -> None:
         self.directory = directory
-        self.state = directory / "state"
-        federation_keys.init(self.state, suite)  # type: ignore[arg-type]
+        self.state = directory / STATE
+        provision(directory, devices, suite, is_own=is_own)  # type: ignore[arg-type]
         (directory / "job.toml").write_text(job)
         self.config = Loaded(
             AggregatorConfig("job.toml", MqttConfig("localhost"), retention=Retention(rounds=100), **config),
             self.state,
             directory / "job.toml",
         )
-        self.devices = [self.add_device(number) for number in range(devices)]
+        self.devices = [self._device(number) for number in range(devices)]
         self.by_id = {device.id: device for device in self.devices}
         self.notices: list[AnyNotice] = []
         self.acknowledged: list[Token] = []
@@ -197,10 +211,12 @@ class Rig:
         self.parts: Parts | None = None
 
     def add_device(self, number: int) -> FakeDevice:
-        name = f"device-{number}"
-        new_device(
-            self.state, name, self.directory / name, broker=Broker("localhost", 1883, TlsMode.NONE), days=36_500 // 10
-        )
+        """One more."""
+        add_device(self.directory, number)
+        return self._device(number)
+
+    def _device(self, number: int) -> FakeDevice:
+        name = name_of(number)
         return FakeDevice(number, name, load_device_keys(self.directory / name / "keys"))
 
     def boot(self, link: bool = True) -> None:
@@ -220,8 +236,12 @@ class Rig:
 
     def handle(self, event: ev.Event) -> None:
         assert self.parts is not None
-        for action in self.parts.core.handle(event, ev.Now(self.now_s, self.utc_s)):
+        actions = self.parts.core.handle(event, ev.Now(self.now_s, self.utc_s))
+        for action in actions:
             self.perform(action)
+        for action in actions:
+            if isinstance(action, ev.Publish) and action.tell and self.parts:
+                self.handle(Sent(action.topic))
 
     def perform(self, action: ev.Action) -> None:
         match action:
@@ -311,12 +331,13 @@ class Rig:
 
 
 @pytest.fixture
-def make_rig(tmp_path):
+def make_rig(request, tmp_path):
     """`make_rig(devices=3, **job settings)`: a rig in a directory of its own, not booted yet."""
     rigs = []
+    is_own = "broker" in request.fixturenames
 
     def make(devices: int = 3, suite: str = "x25519", directory: Path = tmp_path, **settings: Any) -> Rig:
-        rigs.append(Rig(directory, job_text(**{"devices": devices} | settings), devices, suite))
+        rigs.append(Rig(directory, job_text(**{"devices": devices} | settings), devices, suite, is_own=is_own))
         return rigs[-1]
 
     yield make

@@ -76,5 +76,6 @@ def forged(manifest, signer, sender=None, **changes):
 
 
 def database(rig):
+    """All that is in it, but for how often an aggregator has begun."""
     with sqlite3.connect(rig.state / "aggregator.db") as connection:
-        return list(connection.iterdump())
+        return [line for line in connection.iterdump() if "'epoch'" not in line]

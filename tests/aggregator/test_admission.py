@@ -213,7 +213,7 @@ def test_keys(gate, rig, device):
     assert reason_of(gate, device, blob) is Reason.UNKNOWN_KEY
     blob = write_sealed(header, b"not msgpack", device.keys.signing, Recipient(SealSuite.X25519, manifest.round_key))
     assert reason_of(gate, device, blob) is Reason.MALFORMED
-    clear = write_clear(header._replace(recipient_key=gate.seal_key.id), b"\xc0" * 64, device.keys.signing)
+    clear = write_clear(header._replace(recipient_key=gate.own.seal_key.id), b"\xc0" * 64, device.keys.signing)
     assert reason_of(gate, device, clear) is Reason.UNKNOWN_SUITE
 
 

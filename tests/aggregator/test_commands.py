@@ -189,3 +189,16 @@ def test_the_command_itself_imports_next_to_nothing():
         "print([m for m in ('typer', 'numpy', 'sqlalchemy', 'asyncio', 'rich', 'aggregator') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_start_neither_imports_nor_looks_through_what_it_does_not_need(tmp_path):
+    """A killed aggregator is to be back within a second."""
+    script = (
+        "import gc, sys; from fedloom.command import main\n"
+        "try: main(['aggregator', 'run', '--config', 'missing.toml'])\n"
+        "except SystemExit: pass\n"
+        "unused = ('alembic', 'rich', 'torch', 'fedloom.learning.onnx_import', 'fedloom.learning.onnx_export')\n"
+        "print([m for m in unused if m in sys.modules], gc.get_freeze_count() > 10_000, gc.isenabled())"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert result.stdout == "[] True True\n", result.stderr

@@ -307,10 +307,32 @@ def test_an_answer_that_is_being_stored_at_the_deadline_belongs_to_the_round(mak
     rig.now_s += 60.0
     rig.handle(ev.Tick())
     assert [type(order) for order in rig.orders] == [ev.Store]
-    rig.send(rig.devices[1], rig.devices[1].update())
-    assert rig.verdicts(rig.devices[1]) == [Verdict.LATE]
+    late = rig.devices[1].update()
+    rig.send(rig.devices[1], late)
+    assert rig.verdicts(rig.devices[1]) == [], "a crash may still make it count"
     rig.work()
     assert (rig.told(RoundClosed)[0].outcome, rig.told(RoundClosed)[0].accepted) == ("done", 1)
+    rig.send(rig.devices[1], late)
+    assert rig.verdicts(rig.devices[1]) == [Verdict.LATE]
+
+
+def test_what_comes_too_late_counts_if_the_end_of_the_round_is_not_durable(make_rig):
+    rig = make_rig(quorum=0.3)
+    rig.boot()
+    rig.ready()
+    rig.work()
+    rig.send(rig.devices[0], rig.devices[0].update())
+    rig.work()
+    rig.now_s += 60.0
+    rig.handle(ev.Tick())
+    assert [type(order) for order in rig.orders] == [ev.Fuse]
+    late = rig.devices[1].update()
+    rig.send(rig.devices[1], late)
+    rig.crash()
+    rig.boot()
+    rig.send(rig.devices[1], late)
+    rig.work()
+    assert rig.verdicts(rig.devices[1]) == [Verdict.ACCEPTED]
 
 
 def test_presence_of_strangers_and_noise_changes_nothing(rig):
@@ -327,3 +349,14 @@ def test_dropped_messages_are_counted_in_the_round_s_notice(rig):
         rig.send(device, payload)
     rig.answer_all()
     assert rig.told(RoundClosed)[0].dropped == 2
+
+
+def test_what_is_dropped_while_a_turn_is_written_is_counted_in_the_next_round_s_notice(rig):
+    for device in rig.devices:
+        rig.send(device, device.update())
+    while not isinstance(rig.orders[0], ev.Turn):
+        rig.work_once()
+    rig.send(rig.devices[0], b"noise")
+    rig.work()
+    rig.answer_all()
+    assert [notice.dropped for notice in rig.told(RoundClosed)] == [0, 1]

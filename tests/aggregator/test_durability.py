@@ -1,5 +1,6 @@
 """What a receipt or a revocation promises holds on disk and from the next message on."""
 
+import errno
 import os
 
 import msgspec
@@ -9,6 +10,7 @@ from aggregator import events as ev
 from aggregator.config import Retention
 from aggregator.records import Answer
 from aggregator.spool import Spool
+from fedloom.errors import StoreError
 from fedloom.wire.messages import Phase, Verdict
 
 
@@ -89,3 +91,18 @@ def test_a_device_that_is_revoked_gets_no_task_and_no_model_key_any_more(rig):
         rig.work()
     assert len(gone.tasks) == tasks
     assert all(device.task() is not None for device in others)
+
+
+def test_the_names_of_spool_and_models_are_made_durable_at_each_start(stopped, synced):
+    """The process before may have made them, and died before their names were on the disk."""
+    stopped.rig.boot()
+    assert stopped.rig.state.stat().st_ino in [inode for inode, _ in synced]
+
+
+def test_a_disk_that_fails_at_the_start_is_named(stopped, monkeypatch):
+    def fail(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreError, match="state: cannot be used"):
+        stopped.rig.boot()

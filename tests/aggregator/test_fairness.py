@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import pytest
 
 from aggregator import events as ev
+from aggregator.assembler import Assembler
 from aggregator.notices import RoundClosed, UpdateSeen
 from aggregator.service import MAX_UNACKNOWLEDGEABLE, Service
 from aggregator.throttle import BLAME_FROM, PRESENCES, REPEAT_S, SPARE, Throttle
 from fedloom.link.base import Received, Token
 from fedloom.trust import signing
-from fedloom.wire.chunks import MAX_FRAME, split
+from fedloom.wire.chunks import MAX_FRAME, Transfer, split
 from fedloom.wire.messages import Update, Verdict
 
 SIZE = SPARE + 2
@@ -70,7 +71,7 @@ def test_a_device_that_was_throttled_may_still_answer(rig):
     device = rig.devices[0]
     for _ in range(SIZE + 1):
         rig.send(device, b"noise")
-    rig.now_s += 1.0
+    rig.now_s += REPEAT_S
     rig.answer_all()
     assert rig.told(RoundClosed)[0].accepted == 3
 
@@ -213,3 +214,16 @@ def test_the_inbox_is_bounded_where_the_broker_does_not_hold_back():
     assert len(acknowledgeable) == 8
     assert len([each for each in service._inbox if each.retained]) == 8
     assert len(service._inbox) <= MAX_UNACKNOWLEDGEABLE + 16
+
+
+def test_questions_cost_nothing_beyond_those_that_are_answered(rig, monkeypatch):
+    """Each answer takes as long as there are frames, which whoever asks may choose."""
+    looked = []
+    monkeypatch.setattr(Assembler, "missing", lambda *given: looked.append(given) or b"\xc0")
+    device = rig.devices[0]
+    for _ in range(5):
+        rig.send(device, Transfer(bytes(16), 2, 1024).question())
+    assert len(looked) == 1
+    rig.now_s += REPEAT_S
+    rig.send(device, Transfer(bytes(16), 2, 1024).question())
+    assert len(looked) == 2

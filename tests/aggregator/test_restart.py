@@ -5,8 +5,10 @@ import sqlite3
 
 import pytest
 
+from aggregator import events as ev
 from aggregator import history, keys
 from aggregator.notices import RoundClosed, RoundOpened
+from aggregator.row_checks import register
 from aggregator.state_lock import exclusive
 from fedloom.errors import StoreError
 from fedloom.wire.messages import Closed, Verdict
@@ -189,7 +191,8 @@ def test_another_schema_is_refused(rig):
     path = rig.parts.archive.store.path
     rig.crash()
     with sqlite3.connect(path) as connection:
-        connection.execute("update meta set value = '99'")
+        register(connection)
+        connection.execute("update meta set value = '99' where key = 'schema'")
     connection.close()
     with pytest.raises(StoreError, match="schema 99"):
         rig.boot()
@@ -203,3 +206,44 @@ def test_a_broker_that_has_lost_everything_gets_it_all_again(rig):
     rig.boot()
     assert rig.retained == retained
     assert rig.retained[device.topics.chunk(ref.cipher_hash, 0)]
+
+
+def test_a_late_update_is_late_again_after_a_restart(make_rig):
+    """Which rounds are over is known from the store; what was said before need not be."""
+    rig = make_rig(devices=4, cohort=0.5, over_selection=2.0, count=5)
+    rig.boot()
+    rig.ready()
+    rig.work()
+    slow = rig.devices[3]
+    late = slow.update()
+    for device in rig.devices[:2]:
+        rig.send(device, device.update())
+    rig.work()
+    rig.send(slow, late)
+    rig.crash()
+    rig.boot()
+    rig.send(slow, late)
+    rig.now_s += 10
+    rig.send(slow, late)
+    assert rig.verdicts(slow) == [Verdict.LATE] * 3
+    assert not rig.orders
+
+
+def test_a_silent_device_delays_no_round_past_its_deadline_whenever_the_aggregator_restarts(make_rig):
+    """The new process gives the round a deadline's time again, and no more."""
+    rig = make_rig(devices=4, quorum=0.5)
+    rig.boot()
+    rig.ready()
+    rig.work()
+    for device in rig.devices[:2]:
+        rig.send(device, device.update())
+    rig.work()
+    rig.now_s += 59.0
+    rig.crash()
+    rig.boot()
+    rig.ready()
+    rig.now_s += 60.0
+    rig.handle(ev.Tick())
+    rig.work()
+    closed = rig.told(RoundClosed)[-1]
+    assert (closed.outcome, closed.accepted) == ("done", 2)

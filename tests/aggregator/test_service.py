@@ -8,6 +8,7 @@ from aggregator import events as ev
 from aggregator.notices import Done, RoundOpened, Started
 from aggregator.service import Service
 from aggregator.startup import assemble
+from fedloom import failpoints
 from fedloom.errors import LinkError, StoreError
 from fedloom.link.base import Disconnected, Received
 from fedloom.link.memory import MemoryBroker, MemoryLink
@@ -160,6 +161,30 @@ def test_a_disk_that_fails_ends_the_service_without_a_receipt(network, monkeypat
     with pytest.raises(StoreError, match="the disk is full"):
         asyncio.run(network.run(service))
     assert all(device.receipt_order == [] for device in network.rig.devices)
+
+
+@pytest.mark.parametrize("name", ["message-received", "message-verified", "message-acknowledged", "manifest-published"])
+def test_an_error_that_nobody_expects_ends_the_service(network, name):
+    failpoints.arm(f"aggregator.{name}:error")
+    try:
+        with pytest.raises(OSError, match="Input/output error"):
+            asyncio.run(network.run(network.service(exit_when_done=True)))
+    finally:
+        failpoints.arm("")
+    assert all(device.receipt_order == [] for device in network.rig.devices)
+
+
+def test_an_error_in_what_the_link_says_ends_the_service_and_nothing_more_is_done(network, monkeypatch):
+    service, seen = network.service(), []
+
+    def fail(event, _):
+        seen.append(event)
+        raise ValueError("bytes that nobody has thought of")
+
+    monkeypatch.setattr(network.rig.parts.gate, "passes", fail)
+    with pytest.raises(ValueError, match="nobody has thought of"):
+        asyncio.run(network.run(service))
+    assert len(seen) == 1
 
 
 def test_answers_that_wait_together_are_written_together(network):

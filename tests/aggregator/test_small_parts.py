@@ -142,7 +142,7 @@ def test_the_steps_of_a_job(tmp_path, make_rig):
     assert phases.after(Step(Phase.STATISTICS, 0), job, ()) == Step(Phase.TRAIN, 1)
     assert phases.after(Step(Phase.TRAIN, 1, 3), job, ()) == Step(Phase.TRAIN, 2)
     assert phases.after(Step(Phase.TRAIN, 2), job, ()) == Step(Phase.EVALUATE, 3)
-    assert phases.after(Step(Phase.EVALUATE, 3, 2), job, ()) == Step(Phase.DONE, 3)
+    assert phases.after(Step(Phase.EVALUATE, 3, 2), job, ()) == Step(Phase.DONE, 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -295,3 +295,14 @@ def test_the_sample_names_every_key_with_its_default(tmp_path):
         assert name in text
     for section in (config.log, config.limits, config.retention):
         assert all(name in text for name in msgspec.structs.asdict(section))
+
+
+@given(st.lists(st.integers(0, 5), max_size=12), st.integers(0, 4))
+def test_what_is_remembered_of_a_history_decides_as_all_of_it(values, patience):
+    stopping, kept = Stopping(patience=patience), []
+    for count, value in enumerate(values, 1):
+        kept = phases.remember([*kept, {"loss": float(value)}], stopping)
+        whole = [{"loss": float(each)} for each in values[:count]]
+        assert phases.has_converged(kept, stopping) is phases.has_converged(whole, stopping)
+        assert kept[-1] == whole[-1]
+        assert len(kept) <= patience + 1

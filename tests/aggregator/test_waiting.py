@@ -1,7 +1,8 @@
 """Whom the job waits for, and how long: silent devices, restarts, stalls, and the end."""
 
 from aggregator import events as ev
-from aggregator.coordinator import MAX_LINGER_S, Stage
+from aggregator.coordinator import Stage
+from aggregator.farewell import MAX_LINGER_S
 from aggregator.notices import RoundClosed, RoundOpened, Stalled
 from aggregator.patience import ABORTS_BEFORE_STALL
 from fedloom.wire.messages import Phase, Update
@@ -189,6 +190,27 @@ def test_presence_that_is_refused_is_counted(rig):
         rig.receive(device.topics.state(device.id), payload)
     rig.answer_all()
     assert rig.told(RoundClosed)[0].dropped == 2
+
+
+def test_a_device_that_is_ready_twice_under_one_number_is_warned_of_once(rig):
+    device = rig.devices[0]
+    topic = device.topics.state(device.id)
+    for _ in range(2):
+        rig.receive(topic, device.presence(sequence=900))  # the broker may repeat it
+    assert rig.warnings == []
+    for number in (1, 2):
+        rig.receive(topic, device.presence(sequence=900, message=bytes([number]) * 16))
+    (told,) = rig.warnings
+    assert "'device-0' is there twice: its keys are in use on two hosts" in told
+    assert "fedloom device revoke device-0" in told
+
+
+def test_a_will_under_the_last_number_in_reserve_is_no_second_device(rig):
+    device = rig.devices[0]
+    topic = device.topics.state(device.id)
+    rig.receive(topic, device.presence(sequence=900))
+    rig.receive(topic, device.presence("lost", sequence=900))
+    assert rig.warnings == []
 
 
 def test_an_older_incarnation_is_warned_of_once(rig):

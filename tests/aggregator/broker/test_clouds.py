@@ -39,7 +39,7 @@ class Act(NamedTuple):
 ALLOWED = [
     *(Act(A.hex(), do, topic) for do, topic in (("publish", TOPICS.up(A)), ("retain", TOPICS.state(A)))),
     *(Act(A.hex(), "subscribe", topic) for topic in (TOPICS.down(A), TOPICS.manifest, TOPICS.all_roots)),
-    Act(A.hex(), "subscribe", TOPICS.chunks(bytes(32))),
+    Act(A.hex(), "subscribe", TOPICS.chunk(bytes(32), 0)),
     *(Act(HUB, "publish", topic) for topic in (TOPICS.down(A), TOPICS.enrol_down(TOKEN))),
     *(Act(HUB, "retain", topic) for topic in (TOPICS.manifest, TOPICS.root(1), TOPICS.chunk(bytes(32), 4))),
     *(Act(HUB, "subscribe", topic) for topic in (TOPICS.all_up, TOPICS.all_states, TOPICS.all_enrol_up)),

@@ -8,8 +8,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from sqlalchemy import update
 
 from aggregator import events as ev
+from aggregator import tables as t
 from aggregator.enrolment import tokens
 from aggregator.notices import DeviceJoined, JoinAlarm, JoinPending, JoinRefused
 from aggregator.store import open_store
@@ -127,6 +129,17 @@ def test_a_device_that_is_revoked_stays_out_also_with_another_token(desk):
     assert [(each.verdict, each.reason) for each in again.answers] == [(Admission.REFUSED, "revoked")]
     desk.say_ready(joiner)
     assert desk.rig.parts.fleet.ready == set()
+
+
+def test_a_device_whose_credential_in_the_database_is_damaged_is_refused_and_ends_nothing(desk):
+    joiner = desk.joined()
+    with desk.rig.parts.archive.store.exclusively() as connection:
+        connection.execute(update(t.devices).where(t.devices.c.id == joiner.id).values(credential=b"damaged"))
+    again = desk.joiner(desk.tokens([""])[0])
+    again.secrets = joiner.secrets
+    desk.send(again, again.ask())
+    assert [(each.verdict, each.reason) for each in again.answers] == [(Admission.REFUSED, "bad_credential")]
+    assert desk.joined(name="other").credential
 
 
 def test_a_device_that_joins_again_with_its_keys_stays_who_it_is(desk):
