@@ -1,0 +1,202 @@
+"""Guarantees, each broken on purpose: the simulation must notice every one of them."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import edge_client.outbox
+import fedloom.files
+from aggregator import archive, fusion, spool, store
+from aggregator.coordinator import Coordinator
+from aggregator.intake import Intake
+from aggregator.spool import SpooledUpdates
+from edge_client import believe
+from edge_client.outbox import StateDirectory
+from edge_client.sequence import Sequence
+from edge_client.session import Session
+
+Patch = Callable[[Any, str, Any], None]
+"""pytest's `monkeypatch.setattr`."""
+
+
+def receipt_before_store(patch: Patch) -> None:
+    """The aggregator answers when it has seen an update, not when it has stored it."""
+    admit = Intake._admit
+
+    def hasty(self: Intake, candidate: Any, received: Any, *rest: Any) -> list[Any]:
+        actions = admit(self, candidate, received, *rest)
+        hastily = [
+            action for order in actions if hasattr(order, "answer") for action in self.stored((order.answer,), *rest)
+        ]
+        return [*hastily, *actions]
+
+    patch(Intake, "_admit", hasty)
+
+
+def spool_not_synced(patch: Patch) -> None:
+    """Updates are appended, and left to the operating system."""
+
+    def append(segment: Any, parts: list[bytes], flags: int) -> None:
+        descriptor = os.open(segment, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
+        os.write(descriptor, b"".join(parts))
+        os.close(descriptor)
+
+    patch(spool, "_append_durably", append)
+
+
+def spool_name_not_synced(patch: Patch) -> None:
+    """A segment's content is fsynced, its name is not."""
+    patch(spool.Spool, "_sync_name", lambda self, segment: None)
+
+
+def outbox_not_synced(patch: Patch) -> None:
+    """An update is written to the outbox and published, and not fsynced."""
+
+    def write(path: Any, data: bytes) -> None:
+        path.write_bytes(data)
+
+    patch(edge_client.outbox, "write_durably", write)
+
+
+def outbox_found_not_synced(patch: Patch) -> None:
+    """What a killed process has left in the outbox is taken for durable."""
+    patch(StateDirectory, "_sync_names", lambda self: None)
+
+
+def rename_not_synced(patch: Patch) -> None:
+    """A file is replaced, and its directory not fsynced."""
+    patch(fedloom.files, "sync_directory", lambda path: None)
+
+
+def counted_twice(patch: Patch) -> None:
+    """The first update of a round goes into the sum twice."""
+    iterate = SpooledUpdates.__iter__
+
+    def twice(self: SpooledUpdates) -> Any:
+        for number, update in enumerate(iterate(self)):
+            yield from (update, update) if number == 0 else (update,)
+
+    patch(SpooledUpdates, "__iter__", twice)
+
+
+def not_counted(patch: Patch) -> None:
+    """The last update of a round is left out."""
+    fuse = fusion.fuse
+
+    def forgetful(order: Any, job: Any, strategy: Any, segment: Any, entries: Any, *rest: Any) -> Any:
+        return fuse(order, job, strategy, segment, entries[:-1] or entries, *rest)
+
+    patch(archive, "fuse", forgetful)
+
+
+def key_not_erased(patch: Patch) -> None:
+    """The private key of a closed round stays in the database."""
+    erase = store._erase_keys
+    patch(store, "_erase_keys", erase.values(round_key=store.t.rounds.c.round_key))
+
+
+def log_not_emptied(patch: Patch) -> None:
+    """The key is erased in the table, and stays in the write-ahead log."""
+    patch(store.Store, "forget", lambda self: True)
+
+
+def published_before_committed(patch: Patch) -> None:
+    """A round is announced before the turn that opens it is durable."""
+    commit = Coordinator._commit
+
+    def hasty(self: Coordinator, turn: Any, *rest: Any) -> list[Any]:
+        actions = commit(self, turn, *rest)
+        announced = self._announcer.announce(turn.opened, self._progress.broadcast) if turn.opened else []
+        return [*announced, *actions]
+
+    patch(Coordinator, "_commit", hasty)
+
+
+def sequence_not_reserved(patch: Patch) -> None:
+    """Numbers are used that nobody has put on the disk."""
+    take = Sequence.take
+
+    def from_nowhere(self: Sequence, count: int = 1) -> int:
+        self._end = max(self._end, self._next + count)
+        return take(self, count)
+
+    patch(Sequence, "take", from_nowhere)
+    patch(Sequence, "reserve", lambda self: None)
+
+
+def old_manifest_believed(patch: Patch) -> None:
+    """A device follows whatever manifest it sees."""
+    patch(believe, "_check_order", lambda manifest, state: None)
+
+
+def manifest_not_persisted(patch: Patch) -> None:
+    """A device forgets, when it is restarted, which manifest it has followed."""
+    persist = Session._persist
+
+    def forgetful(self: Session, **changes: Any) -> None:
+        persist(self, **{name: value for name, value in changes.items() if name != "manifest_version"})
+
+    patch(Session, "_persist", forgetful)
+
+
+def outbox_ignored(patch: Patch) -> None:
+    """A device that is restarted trains again, instead of sending what it has."""
+    start = Session._start
+
+    def afresh(self: Session, *ages: Any) -> None:
+        self._entries = ()
+        start(self, *ages)
+
+    patch(Session, "_start", afresh)
+
+
+def fsync_tried_again(patch: Patch) -> None:
+    """After an error from fsync the spool tries once more, and believes the answer."""
+
+    def append(segment: Any, parts: list[bytes], flags: int) -> None:
+        descriptor = os.open(segment, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
+        os.write(descriptor, b"".join(parts))
+        try:
+            os.fsync(descriptor)
+        except OSError:
+            os.fsync(descriptor)
+        os.close(descriptor)
+
+    patch(spool, "_append_durably", append)
+
+
+def second_answer_wins(patch: Patch) -> None:
+    """Another update of the same device replaces the one that was accepted."""
+
+    def add(self: store.Store, manifest_version: int, answers: Any, entries: Any) -> None:
+        with self.exclusively() as connection:
+            for answer in answers:
+                columns = store.t.updates.c
+                ours = (columns.manifest_version == manifest_version) & (columns.device == answer.device)
+                connection.execute(store.t.updates.delete().where(ours))
+        original(self, manifest_version, answers, entries)
+
+    original = store.Store.add_answers
+    patch(store.Store, "add_answers", add)
+    patch(Intake, "_refuse_second", lambda self, device: None)
+
+
+MUTATIONS = (
+    receipt_before_store,
+    spool_not_synced,
+    spool_name_not_synced,
+    outbox_not_synced,
+    outbox_found_not_synced,
+    rename_not_synced,
+    counted_twice,
+    not_counted,
+    key_not_erased,
+    log_not_emptied,
+    published_before_committed,
+    sequence_not_reserved,
+    old_manifest_believed,
+    manifest_not_persisted,
+    outbox_ignored,
+    fsync_tried_again,
+    second_answer_wins,
+)
