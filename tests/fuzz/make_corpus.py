@@ -17,7 +17,7 @@ from fedloom.learning.spec import ModelSpec
 from fedloom.trust import certificates, documents
 from fedloom.trust.tokens import PREFIX, Token, write_token
 from fedloom.wire import messages as m
-from fedloom.wire.chunks import chunk_hashes, split
+from fedloom.wire.chunks import Transfer, chunk_hashes, split
 from fedloom.wire.envelope import Header, Type, write_clear
 from fedloom.wire.once import seal_once
 
@@ -36,6 +36,7 @@ MANIFEST = m.Manifest(
     suite=f.SUITE,
     round_key=f.ROUND_SEAL.public,
     deadline_s=60.0,
+    max_staleness=20,
     issued_at=f.UTC_S,
     brief=seal_once(msgpack.encode(BRIEF), f.BRIEF_KEY, b"fedloom/1/brief"),
     model=m.ModelRef(1, sha256(b"plain").digest(), sha256(CHUNK).digest(), 40, 1024, chunk_hashes(CHUNK, 1024)),
@@ -44,7 +45,7 @@ DONE = m.Manifest(**{name: getattr(MANIFEST, name) for name in MANIFEST.__struct
     "phase": m.Phase.DONE, "round_key": b"", "model": None, "closes": None
 })  # fmt: skip
 TASK = m.Task(True, True, f.BRIEF_KEY, f.MODEL_KEY)
-RECEIPT = m.Receipt(b"D" * 32, m.Verdict.REJECTED, "non_finite: a scale")
+RECEIPT = m.Receipt(b"D" * 32, m.Verdict.REJECTED, "non_finite: a scale", 600)
 PRESENCE = m.Presence("ready", "0.1.0", f.NEVER)
 VECTOR = np.array([1, -2, 0.5, 0], "<f4")
 METRICS = np.array([2.0, 1.0, 4.0, 2.0, 3.0, 5.0], "<f8").tobytes()
@@ -124,6 +125,10 @@ def admissions() -> list[bytes]:
     ]
 
 
+MISSING = m.Missing(bytes(16), b"\x80\x40")
+QUESTION = Transfer(bytes(16), 10, 5000).question()
+
+
 def streams_up() -> list[bytes]:
     plain = msgpack.encode(UPDATE)
     long = msgpack.encode(m.Update(0, 0, 0.0, b"", b"", "x" * m.MAX_TEXT))
@@ -134,6 +139,7 @@ def streams_up() -> list[bytes]:
         piece(0, screened()),
         piece(2 | 1 << 4, plain) + piece(2 | 2 << 4, plain) + piece(2, NESTED[:600]),
         b"".join(piece(0, frame) for frame in frames),
+        piece(0, QUESTION) + piece(2 | 1 << 4, plain) + piece(0, QUESTION),
     ]
 
 
@@ -146,6 +152,7 @@ def streams_down() -> list[bytes]:
         manifest + piece(3, msgpack.encode(RECEIPT)),
         piece(5, b"fedloom/" + f.FEDERATION.hex().encode() + b"/all/model/00/1"),
         piece(0, HUGE + NESTED[:200]),
+        manifest + piece(6, msgpack.encode(MISSING)),
     ]
 
 
@@ -190,6 +197,8 @@ def seeds() -> dict[str, list[bytes]]:
             piece(1, frames[0][:20] + b"\0\0\xff\xff\xff\xff\xff\xff"),
             piece(1, b"FLF\x02" + frames[0][4:200]),
         ],
+        "missing_body": bodies(MISSING),
+        "question": [QUESTION + b"\x80\x40", QUESTION + b"\x80\x01", QUESTION[:25], b"FLF" + QUESTION[3:]],
         "download": downloads(),
         "topics": [
             b"\x00d/" + device + b"/up",
@@ -218,7 +227,13 @@ def seeds() -> dict[str, list[bytes]]:
         "admission": admissions(),
         "intake": streams_up(),
         "manifest": [b"\x00" + manifest, b"\x01" + signed, b"\x08" + manifest, b"\x00" + NESTED],
-        "down": [b"\x00" + msgpack.encode(TASK), b"\x02" + msgpack.encode(RECEIPT), b"\x01" + hello, b"\x00" + NESTED],
+        "down": [
+            b"\x00" + msgpack.encode(TASK),
+            b"\x02" + msgpack.encode(RECEIPT),
+            b"\x01" + hello,
+            b"\x00" + NESTED,
+            b"\x04" + msgpack.encode(MISSING),
+        ],
         "session": streams_down(),
         "token": [TOKEN.encode(), f" {TOKEN[:50]}\n{TOKEN[50:]}".encode(), TOKEN[:-1].encode(), PREFIX.encode()],
         "token_checked": [_token_body(), _token_body()[:-1], b"\x02" + _token_body()[1:]],

@@ -8,6 +8,7 @@ import federation as f
 import numpy as np
 from cryptography.utils import CryptographyDeprecationWarning
 
+from aggregator.assembler import Assembler
 from fedloom import msgpack
 from fedloom.errors import InputError, Refused
 from fedloom.trust import documents, tokens
@@ -16,7 +17,7 @@ from fedloom.trust.signing import SigningKey
 from fedloom.wire import encoding as codec
 from fedloom.wire import messages as m
 from fedloom.wire.brief import open_brief
-from fedloom.wire.chunks import Assembler, Download
+from fedloom.wire.chunks import Chunks, read_missing, read_question
 from fedloom.wire.envelope import parse
 from fedloom.wire.model_blob import open_model
 from fedloom.wire.once import open_once, seal_once
@@ -97,11 +98,18 @@ def download(data: bytes) -> None:
     hashes = [sha256(chunk).digest() for chunk in chunks]
     if lie < len(hashes):
         hashes[lie] = bytes(32)
-    loading = Download(hashes, chunk_bytes, total)
+    loading = Chunks.checked(hashes, chunk_bytes, total)
     for number in reversed(range(len(chunks) + (lie & 1))):
-        loading.accept(number, chunks[number] if number < len(chunks) else b"")
-        loading.accept(number, b"another")
-    assert len(loading.assemble()) == total
+        loading.check(number, chunks[number] if number < len(chunks) else b"")
+    assert sum(loading.span(number)[1] for number in range(len(hashes))) == total
+
+
+def question(data: bytes) -> None:
+    """A question, and the bits of the answer."""
+    transfer = read_question(data[:26], MAX_BLOB)
+    assert transfer.question() == data[:26]
+    missing = read_missing(data[26:], transfer.frames)
+    assert all(0 <= number < transfer.frames for number in missing)
 
 
 def topics(data: bytes) -> None:

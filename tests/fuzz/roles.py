@@ -9,11 +9,13 @@ from cryptography.utils import CryptographyDeprecationWarning
 from parsers import MAX_BYTES, MAX_TRANSFERS, pieces
 
 from aggregator.admission import Candidate, examine, screen
+from aggregator.assembler import Assembler
 from aggregator.attendance import Attendance
 from aggregator.enrolment.registrar import Registrar
 from aggregator.enrolment.writer import MembershipWriter
 from aggregator.events import Decide, Now, Store
 from aggregator.intake import Intake
+from aggregator.pace import Pace
 from aggregator.round import RoundState
 from aggregator.throttle import Throttle
 from aggregator.writer import Writer
@@ -27,7 +29,6 @@ from fedloom.errors import Reason, Refused
 from fedloom.link.base import Received
 from fedloom.link.base import Token as PacketToken
 from fedloom.wire import messages as m
-from fedloom.wire.chunks import Assembler
 from fedloom.wire.envelope import Envelope, Header, Type, parse, write_clear, write_sealed
 
 NOW = Now(100.0, f.UTC_S)
@@ -60,7 +61,7 @@ def admission(data: bytes) -> None:
         return
     gate, plain = _GATES[data[0] % len(_GATES)], data[2:]
     header = Header(Type.UPDATE, f.FEDERATION, f.DEVICE, bytes(16), encoding=data[1], plain_length=len(plain))
-    candidate = Candidate(gate.fleet.get(f.DEVICE), _Opened(header, plain), bytes(32), is_late=False)
+    candidate = Candidate(gate.fleet.get(f.DEVICE), _Opened(header, plain), bytes(32), gate.own)
     answer = examine(candidate, gate, f.UTC_S)
     assert answer.samples <= 1000
     assert np.isfinite(answer.train_loss)
@@ -76,14 +77,14 @@ def intake(data: bytes) -> None:
     state = RoundState(opened.phase, [f.DEVICE], 1, gate.job.rounds, 1e9)
     writer = Writer(f.ROOT, f.AGGREGATOR, f.AGGREGATOR_SIGNING, bytes)
     assembler, attendance = Assembler(gate.max_bytes, MAX_TRANSFERS), Attendance(fleet, gate.job.rounds)
-    taking = Intake(gate, state, {}, writer, assembler, Throttle(fleet), attendance)
+    taking = Intake(gate, state, {}, writer, assembler, Throttle(fleet), attendance, Pace(fleet, 10.0, gate.job))
     stored = 0
     for how, piece in pieces(data):
         blob = _uplink(how, piece)
         for action in taking.arrived(Received(f.TOPICS.up(f.DEVICE), blob, False, PacketToken(1, 1)), NOW):
             if isinstance(action, Store):
                 stored += 1
-                taking.stored((action.answer,))
+                taking.stored((action.answer,), NOW)
     assert stored <= 1
     assert len(taking.state.answers) == stored
     assert assembler.held_bytes() <= gate.max_bytes * MAX_TRANSFERS
@@ -128,7 +129,7 @@ def down(data: bytes) -> None:
     """A task or a receipt: the message as it is, or its body to be signed and sealed to the device."""
     if not data:
         return
-    kind = Type.RECEIPT if data[0] & 2 else Type.TASK
+    kind = (Type.TASK, Type.RECEIPT, Type.MISSING)[min(data[0] >> 1 & 3, 2)]
     _JUDGE.down(data[1:] if data[0] & 1 else _down(kind, data[1:]))
 
 
@@ -164,7 +165,7 @@ def session(data: bytes) -> None:
 
 def _downlink(how: int, piece: bytes, latest: bytes) -> tuple[str, bytes]:
     """Topic and payload."""
-    match how % 6:
+    match how % 7:
         case 0:
             return f.TOPICS.manifest, piece
         case 1:
@@ -175,8 +176,10 @@ def _downlink(how: int, piece: bytes, latest: bytes) -> tuple[str, bytes]:
             return f.TOPICS.down(f.DEVICE), _down(Type.RECEIPT, piece, latest)
         case 4:
             return f.TOPICS.chunk(sha256(piece).digest(), how >> 4), piece
-        case _:
+        case 5:
             return piece.decode("utf-8", "replace"), b"payload"
+        case _:
+            return f.TOPICS.down(f.DEVICE), _down(Type.MISSING, piece, latest)
 
 
 def enrolment(data: bytes) -> None:

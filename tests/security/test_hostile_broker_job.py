@@ -13,6 +13,7 @@ from adversary.fleet import DEADLINE_S, DEVICES, Heard, HostileFleet, Listener
 from adversary.invariants import GRACE_S, Auditor, check_times
 from adversary.proxy import Script
 
+from aggregator import row_checks
 from aggregator.notices import Done, RoundClosed, RoundOpened
 from fedloom.wire.messages import Phase
 
@@ -73,13 +74,14 @@ def check_that_changed_books_are_seen(fleet):
     for change in (
         "delete from updates; delete from rounds where manifest_version = 1",
         "update rounds set manifest_hash = zeroblob(32) where manifest_version = 1",
-        "update rounds set status = 'aborted' where manifest_version = 1",
+        "update rounds set status = 'aborted' where status = 'done'",
         "update models set hash = zeroblob(32) where version = 1",
         "delete from models where version = 1",
     ):
         auditor = Auditor(fleet)
         auditor.check([])
         with closing(sqlite3.connect(database)) as connection:
+            row_checks.register(connection)
             connection.executescript(f"pragma foreign_keys = off; {change}; pragma wal_checkpoint(truncate)")
         with pytest.raises(AssertionError, match=r"^I3"):
             auditor.check([])

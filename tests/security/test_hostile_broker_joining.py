@@ -18,11 +18,14 @@ from adversary.entry_scenes import join
 from adversary.entry_table import ENTRIES
 from adversary.proxy import Script
 
+from aggregator import row_checks
 from aggregator.enrolment.provision import new_device
 from fedloom.trust.device_keys import load_root
 from fedloom.trust.documents import sign_root
 from fedloom.trust.signing import SigningKey
 from fedloom.trust.tokens import write_token
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,7 @@ def expect_breach(entrance, name, *captured):
 
 def execute(entrance, statement, *values):
     with closing(sqlite3.connect(entrance.state / "aggregator.db", timeout=10)) as connection, connection:
+        row_checks.register(connection)
         return connection.execute(statement, values).fetchall()
 
 

@@ -96,7 +96,7 @@ def test_each_attack_is_refused_for_its_reason_and_the_round_is_that_of_the_hone
 def test_the_attacks_cover_every_reason_that_an_update_can_have():
     elsewhere = {
         Reason.UNKNOWN_SENDER, Reason.NOT_INVITED, Reason.REVOKED, Reason.EXPIRED, Reason.CONFLICT, Reason.LATE,
-        Reason.BAD_CREDENTIAL, Reason.OLD,
+        Reason.BAD_CREDENTIAL, Reason.OLD, Reason.BUSY, Reason.TOO_MANY,
     }  # fmt: skip
     assert {attack.reason for attack in [*ATTACKS, *LARGE.values()]} >= _reasons_of_updates() - elsewhere
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS)
@@ -105,11 +105,13 @@ def test_the_attacks_cover_every_reason_that_an_update_can_have():
 def _reasons_of_updates():
     """All that the aggregator's code for updates names."""
     import aggregator.admission
+    import aggregator.assembler
     import aggregator.intake
     import fedloom.wire.chunks
     import fedloom.wire.encoding
 
-    modules = aggregator.admission, aggregator.intake, envelope, fedloom.wire.chunks, fedloom.wire.encoding
+    ours = aggregator.admission, aggregator.assembler, aggregator.intake
+    modules = *ours, envelope, fedloom.wire.chunks, fedloom.wire.encoding
     text = "".join(Path(module.__file__).read_text() for module in modules)
     return {reason for reason in Reason if f"Reason.{reason.name}" in text}
 

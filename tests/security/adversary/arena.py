@@ -68,7 +68,7 @@ class Arena:
             self._listener.join()
 
     @property
-    def has_v5(self) -> bool:
+    def has_mosquitto(self) -> bool:
         broker = self._fleet.broker
         return broker is not None and broker.kind == "mosquitto"
 
@@ -95,6 +95,8 @@ class Arena:
                 start,
                 f"{case.name}: {case.rounds} rounds and {case.touches} messages",
             )
+        # The aggregator tells what it has dropped when it closes a round; `judge` says what has not come by then.
+        became(lambda: not _unseen(case, self._refusals_since(start, refused)), PATIENCE_S)
         under, acted = len(listener.heard), proxy.acted
         proxy.follow(Script())
         if case.reconnects:
@@ -104,9 +106,13 @@ class Arena:
         self._auditor.check(listener.heard[max(0, self._checked - 1) : end])
         self._checked = end
         assert not proxy.errors, proxy.errors
-        seen = refusals(self._fleet.witness) - refused + _verdicts(listener.heard[start:end])
+        seen = self._refusals_since(start, refused)
         self.is_sound = True
         return Seen(_closed(listener.heard[start:under]), seen, acted, _accepted(listener.heard[start:under]))
+
+    def _refusals_since(self, start: int, refused: Counter[str]) -> Counter[str]:
+        """By devices since they had refused so much, by the aggregator since so many notices."""
+        return refusals(self._fleet.witness) - refused + _verdicts(self._listener.heard[start:])
 
     def _await_calm(self, start: int, what: str) -> int:
         """Until all devices take part again, round after round; returns how many notices there are by then."""
@@ -155,8 +161,13 @@ def judge(case: Case, seen: Seen) -> None:
         names = {name_of(device) for device in case.absent}
         assert seen.accepted, "no whole round was seen"
         assert not any(names & each for each in seen.accepted), f"{sorted(names)} took part: {seen.accepted}"
-    missing = set(case.refusals) - seen.refusals.keys()
-    assert not missing, f"not seen: {sorted(missing)}; seen: {dict(seen.refusals)}"
+    missing = _unseen(case, seen.refusals)
+    assert not missing, f"not seen: {missing}; seen: {dict(seen.refusals)}"
+
+
+def _unseen(case: Case, seen: Counter[str]) -> list[str]:
+    """Refusals that the table promises and that have not come."""
+    return sorted(set(case.refusals) - seen.keys())
 
 
 def is_full(closed: RoundClosed) -> bool:

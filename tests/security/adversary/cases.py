@@ -38,6 +38,7 @@ class Case(NamedTuple):
     """Devices of which no update may be accepted while it lasts."""
     floods: bool = False
     """Devices are throttled for it by the aggregator, for a while."""
-    needs_v5: bool = False
+    needs_mosquitto: str = ""
+    """Why it cannot be played on amqtt."""
     is_noticed: bool = False
     """Every client must notice, and hang up."""

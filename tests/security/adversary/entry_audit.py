@@ -22,7 +22,7 @@ from adversary.proxy import Proxy
 from fedloom import msgpack
 from fedloom.errors import Reason, Refused
 from fedloom.trust.device_keys import DeviceKeys, load_device_keys
-from fedloom.trust.documents import Root, open_next_root, open_root
+from fedloom.trust.documents import open_next_root, open_root, peek_root
 from fedloom.trust.seal import SealKey
 from fedloom.trust.tokens import Token, write_token
 from fedloom.wire.envelope import MAX_OVERHEAD_BYTES, parse
@@ -147,13 +147,14 @@ class EntryAuditor:
         chain = [open_root(documents[0], self._pinned)]
         for document in documents[1:]:
             chain.append(open_next_root(document, chain[-1]))
-        for entrant, keys in held.items():
-            self._check_root(entrant.keys, keys.root, documents)
+        for entrant in held:
+            self._check_root(entrant.keys, (entrant.keys / "root").read_bytes(), documents)
 
-    def _check_root(self, keys: Path, root: Root, documents: Sequence[bytes]) -> None:
+    def _check_root(self, keys: Path, document: bytes, documents: Sequence[bytes]) -> None:
+        root = peek_root(document)  # of this moment: a device that runs may have taken the next one since we looked
         assert root.version <= len(documents), f"J5: {keys}: version {root.version} was never made"
         genuine = documents[root.version - 1]
-        assert (keys / "root").read_bytes() == genuine, f"J5: {keys}: another version {root.version}"
+        assert document == genuine, f"J5: {keys}: another version {root.version}"
         assert root.version >= self._roots.get(keys, 1), f"J5: {keys}: went back to version {root.version}"
         self._roots[keys] = root.version
 

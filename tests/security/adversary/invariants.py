@@ -25,6 +25,7 @@ from aggregator.events import Fuse
 from aggregator.fusion import fuse
 from aggregator.notices import RoundClosed, RoundOpened
 from aggregator.records import RoundRecord, SpoolEntry
+from aggregator.states import States
 from edge_client.outbox import StateDirectory
 from fedloom.errors import DataError
 from fedloom.job import Job, load_job
@@ -168,7 +169,8 @@ class Auditor:
         assert len(list(spool.read(segment, entries))) == len(rows) > 0, f"I1: round {done.version} has no updates"
         directory = self._fleet.state / "models" / job.name
         before, after = (_finite(directory / f"v{done.model_version + more:04d}.fedloom") for more in (0, 1))
-        order = Fuse(_record(done), before.weights, _strategy_state(books, done))
+        state = States(directory).load(_strategy_state(books, done))
+        order = Fuse(_record(done), before.weights, state)
         fused = fuse(order, job, create(job.strategy, ""), segment, entries)
         assert fused.weights is not None
         assert fused.weights.tobytes() == after.weights.tobytes(), f"I1: round {done.version} is another fusion"
@@ -280,7 +282,7 @@ def _record(done: Round) -> RoundRecord:
 
 
 def _strategy_state(books: Books, done: Round) -> bytes:
-    """As the newest round that was done before left it."""
+    """SHA-256 of it as the newest round that was done before left it."""
     earlier = [
         each.strategy_state
         for version, each in sorted(books.rounds.items())

@@ -102,6 +102,7 @@ LOSSES = (
         losing.Freeze,
         Outcome.HELD_UP,
         is_noticed=True,
+        needs_mosquitto="amqtt publishes the will of a newer connection when an older one of the same client ends",
     ),
     Case(
         "hang up",
@@ -226,7 +227,7 @@ ALTERATIONS = (
         Outcome.CARRIES_ON,
         (DROPPED,),
         touches=2 * len(altering.FRAME),
-        needs_v5=True,
+        needs_mosquitto="MQTT 3.1.1 cannot tell a client to send smaller packets",
     ),
     Case(
         "flip chunk",

@@ -132,10 +132,8 @@ def _spoiled(target: Target) -> list[bytes]:
     return [*rest, last[:-1] + bytes([last[-1] ^ 1])]
 
 
-def _disagreeing(target: Target) -> list[bytes]:
-    first, second = _frame(2, 1600), bytearray(_frame(3, 2400, index=1))
-    second[4:20] = first[4:20]
-    return [first, bytes(second)]
+def _question(count: int, total: int, version: int = 1) -> bytes:
+    return struct.pack(">3sB16sHI", b"FLQ", version, bytes(16), count, total)
 
 
 def _wrong_plain_length(target: Target) -> bytes:
@@ -207,7 +205,10 @@ OVERSIZED = [
 
 FRAMES = [
     _dropped("frames of something else", Reason.HASH_MISMATCH, _spoiled),
-    _dropped("frames that disagree", Reason.MALFORMED, _disagreeing),
+    _dropped("a question about 4 GiB", Reason.TOO_LARGE, lambda t: _question(0xFFFF, 0xFFFFFFFF)),
+    _dropped("a question about 65,535 frames", Reason.MALFORMED, lambda t: _question(0xFFFF, 4000)),
+    _dropped("a question of a later version", Reason.UNKNOWN_VERSION, lambda t: _question(2, 1600, version=2)),
+    _dropped("a long question", Reason.MALFORMED, lambda t: _question(2, 1600) + bytes(1000)),
     _dropped("a frame cut short", Reason.WRONG_LENGTH, lambda t: _frame(2, 1600)[:-1]),
     _dropped("a frame of a later version", Reason.UNKNOWN_VERSION, lambda t: _frame(2, 1600, version=2)),
     Attack("good frames of a bad update", Reason.SAMPLES_EXCEEDED, True,
