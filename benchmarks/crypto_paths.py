@@ -11,11 +11,12 @@ import numpy as np
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from aggregator.assembler import Assembler
 from fedloom import msgpack
 from fedloom.trust.seal import Recipient, SealKey, SealSuite
 from fedloom.trust.signing import SIGNATURE_BYTES, SigningKey, VerifyingKey
 from fedloom.wire import encoding
-from fedloom.wire.chunks import Assembler, split
+from fedloom.wire.chunks import split
 from fedloom.wire.envelope import HEADER_BYTES, Envelope, Header, Type, parse, write_sealed
 from fedloom.wire.messages import Update
 

@@ -35,8 +35,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare() -> None:
-    """Call first. One BLAS thread a process, its kernels chosen by the processor; SIGTERM unwinds like Ctrl-C."""
-    os.environ.pop("OPENBLAS_CORETYPE", None)
+    """Call first. One BLAS thread a process, its kernels chosen by the processor; SIGTERM unwinds like Ctrl-C.
+
+    And bytecode is kept, as of every installed package: else a start is measured with compiling its source.
+    """
+    for name in ("OPENBLAS_CORETYPE", "PYTHONDONTWRITEBYTECODE"):
+        os.environ.pop(name, None)
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 

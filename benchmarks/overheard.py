@@ -6,11 +6,11 @@ from collections import defaultdict
 from types import TracebackType
 from typing import Self
 
+from aggregator.assembler import Assembler
 from fedloom.link import base
 from fedloom.link.config import MqttConfig
 from fedloom.link.mqtt import MqttLink
 from fedloom.wire.chunks import MAGIC as FRAME_MAGIC
-from fedloom.wire.chunks import Assembler
 from fedloom.wire.envelope import MAGIC, Envelope, Type, parse
 
 MAX_BYTES = 16 * 2**20
