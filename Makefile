@@ -4,16 +4,22 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz check fmt bench clean
+.PHONY: help demo test faults fuzz soak check fmt bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
-WORKERS ?= 2
+WORKERS ?= 3
 ARGS ?=
 
 # Many small matrices: BLAS threads would only fight with the processes of a fleet and with each other.
 export OPENBLAS_NUM_THREADS := 1
+# Hundreds of processes are started: where bytecode is not kept, each compiles all that it imports (an aggregator: 0.2 s).
+export PYTHONDONTWRITEBYTECODE :=
+
+# Tests kill processes, not the machine: what they sync may lie in memory, where programs run from there and 2 GiB are free.
+SCRATCH = $(shell grep -qs ' /dev/shm tmpfs rw' /proc/mounts && ! grep -q ' /dev/shm .*noexec' /proc/mounts && \
+	df -Pk /dev/shm | awk 'NR == 2 && $$4 > 2 ^ 21 { print $$6 }')
 
 # The first interpreter that is new enough and can make virtual environments; searched only when one is to be made.
 CANDIDATES = $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
@@ -31,10 +37,19 @@ demo: $(VENV)/.ready-demo  ## a fleet of daemons learns from real recordings, in
 test: $(VENV)/.ready-dev  ## all tests, on WORKERS processes
 	@PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || echo "Mosquitto is not installed: tests with a broker" \
 	"run on amqtt, and those of its configuration are skipped (Debian: apt install mosquitto)"
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@TMPDIR=$${TMPDIR:-$(SCRATCH)} $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+faults: $(VENV)/.ready-dev  ## the whole system in virtual time, each seed another disaster: SEEDS=10000 SEED_START=1
+	@$(BIN)/python tests/faults/run.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED_START),--start $(SEED_START)) $(ARGS)
 
 fuzz: $(VENV)/.ready-fuzz  ## every parser that faces the wire, guided by coverage: RUNS=10000000 or SECONDS=20
 	@$(BIN)/python tests/fuzz/run.py $(if $(RUNS),--runs $(RUNS)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
+MINUTES ?= 30
+SEED ?= 1
+soak: $(VENV)/.ready-dev  ## fifty devices under random faults: MINUTES=30 SEED=1; all 30 minutes write docs/soak.md
+	@PYTHONPATH=.:tests/faults $(BIN)/python -m soak --minutes $(MINUTES) --seed $(SEED) \
+		$(if $(filter 30,$(MINUTES)),--out docs) $(ARGS)
 
 check: $(VENV)/.ready-dev  ## format, lint, types, import contracts, docs, and the wheel on a bare device
 	@scripts/check
@@ -44,7 +59,8 @@ fmt: $(VENV)/.ready-dev  ## format the code and apply safe fixes
 	@$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.ready-dev  ## every benchmark, beside its peer; about half an hour
-	@set -e; for name in footprint round_latency crypto_cost join; do $(BIN)/python benchmarks/$$name.py $(ARGS); done
+	@set -e; for name in footprint round_latency crypto_cost join ingest recovery; do $(BIN)/python benchmarks/$$name.py $(ARGS); done
+	@set -e; for name in asynchronous transfer; do $(BIN)/python benchmarks/$$name.py; done
 
 clean:  ## remove the environments and everything that was built or cached
 	rm -rf $(VENV) benchmarks/.device-env benchmarks/.peer-flwr dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \

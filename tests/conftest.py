@@ -6,15 +6,26 @@ Brokers are started once a session on ephemeral ports; tests use client ids and 
 import logging
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import numpy as np
 import pytest
+from sim import engines
 
 from fedloom.learning.dataset import Dataset
 from fedloom.learning.plan import Loss
 from fedloom.learning.spec import ModelSpec
 from simulation.broker import Broker, find_mosquitto, start_broker
 
+hypothesis.settings.register_profile("fedloom", deadline=None)  # a machine under load is slow, and no defect
+hypothesis.settings.load_profile("fedloom")
+
 MakeData = Callable[..., Dataset]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: a worker that began one last would keep the others waiting."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +36,13 @@ def _own_logging() -> Iterator[None]:
     yield
     root.setLevel(level)
     root.handlers[:] = handlers
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _shared_dialect() -> Iterator[None]:
+    """Tests of the aggregator open hundreds of databases."""
+    with engines.sharing():
+        yield
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from aggregator.state_lock import exclusive
 from fedloom.health.access import PAYLOAD
 from simulation.broker import start_broker
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 TIMEOUT_S = 60
 
 

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from members import Member
 from mqtt_client import Client, RefusedError
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 TIMEOUT_S = 60
 JOB = """
 name = "line"

@@ -10,6 +10,8 @@ import pytest
 
 from fedloom.learning.model_file import load
 
+pytestmark = pytest.mark.slow
+
 
 def fedloom(*arguments, cwd):
     command = [sys.executable, "-m", "fedloom.command", *arguments]

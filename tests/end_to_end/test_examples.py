@@ -8,6 +8,8 @@ from edge_client.data.prepare import prepare
 from fedloom.job import load_job
 from simulation.baselines import pool
 
+pytestmark = pytest.mark.slow
+
 
 def pooled(job_path, sources, part):
     """The devices' training data (part 0) or hold-outs (part 1) in one place."""
