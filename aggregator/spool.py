@@ -26,11 +26,11 @@ from aggregator.damage import DamagedError
 from aggregator.records import Answer, SpoolEntry
 from fedloom.errors import StoreError
 from fedloom.files import make_private_directory, sync_directory
-from fedloom.learning.layout import Vector
 from fedloom.msgpack import decode
 from fedloom.wire import encoding
 from fedloom.wire.messages import Update
-from strategies import ClientUpdate
+from strategies import Block, ClientUpdate
+from strategies.base import Matrix
 
 MAGIC = b"FLS\x01"
 _HEAD = struct.Struct(">II16sB")
@@ -139,7 +139,7 @@ def damage(segment: Path, entries: Sequence[SpoolEntry]) -> Iterator[str]:
 
 
 class SpooledUpdates:
-    """The weight differences of a round for a strategy: lazy, re-iterable, in the order of the devices' ids.
+    """The weight differences of a round for a strategy: lazy, readable again, in the order of the devices' ids.
 
     Those of one device come in the order of what they answer.
     """
@@ -155,13 +155,33 @@ class SpooledUpdates:
 
     @property
     def samples(self) -> Sequence[int]:
+        """Of each update, in order."""
         return [entry.samples for entry in self._entries]
 
     def __iter__(self) -> Iterator[ClientUpdate]:
-        buffer: Vector = np.empty(self._size, np.float32)
+        for block in self.blocks(1):
+            yield from block.updates
+
+    def blocks(self, rows: int) -> Iterator[Block]:
+        """Decoded straight into the rows of one matrix, in blocks of `rows`."""
+        matrix: Matrix = np.empty((min(rows, len(self)), self._size), np.float32)
+        block: list[ClientUpdate] = []
         for entry, spooled in zip(self._entries, read(self._segment, self._entries), strict=True):
-            encoding.decode(spooled.update.vector, encoding.NAMES[spooled.encoding], buffer)
-            yield ClientUpdate(spooled.device, spooled.update.samples, buffer, entry.staleness)
+            row = matrix[len(block)]
+            encoding.decode(spooled.update.vector, encoding.NAMES[spooled.encoding], row)
+            update = spooled.update
+            block.append(ClientUpdate(spooled.device, update.samples, row, entry.staleness, update.steps))
+            if len(block) == len(matrix):
+                yield Block(tuple(block), matrix)
+                block = []
+        if block:
+            yield Block(tuple(block), matrix[: len(block)])
+
+    def columns(self, start: int, out: Matrix) -> None:
+        """Each update is decoded whole for it: ask for as many columns at once as memory allows."""
+        stop = start + out.shape[1]
+        for row, update in zip(out, self, strict=True):
+            row[:] = update.delta[start:stop]
 
 
 def _head(answer: Answer) -> bytes:

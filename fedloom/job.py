@@ -138,7 +138,12 @@ class StrategyChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which fusion rule, with which parameters."""
 
     name: str = "fedavg"
-    options: dict[str, float] = {}
+    options: dict[str, bool | int | float | str] = {}
+    """Of the rule, its server optimiser and its pre-steps together."""
+    server: str = ""
+    """The server optimiser of a composed rule; empty is the rule's own."""
+    before: tuple[str, ...] = ()
+    """Pre-steps, in order: what is done to the updates before the rule sees them."""
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,13 +1,20 @@
 """What every fusion rule is: a plan for the devices, and a pure function from updates to new weights."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from fedloom.errors import FedloomError
 from fedloom.learning.layout import Vector
 from fedloom.learning.plan import TrainPlan
+
+Matrix = NDArray[np.float32]
+"""(n, p) float32: a weight difference a row, C-contiguous."""
+Direction = NDArray[np.float64]
+"""(p,) float64: where the weights shall go, before the server's learning rate."""
 
 
 class FusionError(FedloomError):
@@ -24,10 +31,25 @@ class ClientUpdate(NamedTuple):
     """(p,) local weights minus global weights. Valid only until the next update is taken: copy what must last."""
     staleness: int = 0
     """Versions of the model since the one that `delta` was trained from; 0 in a synchronous job."""
+    steps: int = 0
+    """Gradient steps that the device took (τ in FedNova)."""
+    loss: float = float("nan")
+    """Mean loss of the round's model on the device's training samples, before it trained; NaN unless the plan asks."""
+    control: Vector | None = None
+    """(p,) change of the device's control variate (SCAFFOLD); valid as long as `delta`. None unless the plan asks."""
+
+
+class Block(NamedTuple):
+    """Some updates in a row."""
+
+    updates: tuple[ClientUpdate, ...]
+    """Their deltas are the rows of `deltas`."""
+    deltas: Matrix
+    """(k, p); valid only until the next block is taken."""
 
 
 class Updates(Protocol):
-    """The admitted updates of a round: decoded lazily, iterable again and again, in canonical order."""
+    """The admitted updates of a round: decoded lazily, readable again and again, in canonical order."""
 
     def __iter__(self) -> Iterator[ClientUpdate]: ...
 
@@ -38,22 +60,13 @@ class Updates(Protocol):
         """Of each update, in order; known without decoding one."""
         ...
 
+    def blocks(self, rows: int) -> Iterator[Block]:
+        """All updates, so many at a time, decoded into one matrix that is used again."""
+        ...
 
-class UpdatesInMemory:
-    """`Updates` of a simulation or a test; sorted here, so that their order does not matter."""
-
-    def __init__(self, updates: Iterable[ClientUpdate]) -> None:
-        self._updates = sorted(updates, key=lambda update: (update.client, -update.staleness))
-
-    def __iter__(self) -> Iterator[ClientUpdate]:
-        return iter(self._updates)
-
-    def __len__(self) -> int:
-        return len(self._updates)
-
-    @property
-    def samples(self) -> Sequence[int]:
-        return [update.samples for update in self._updates]
+    def columns(self, start: int, out: Matrix) -> None:
+        """Fill `out` (n, c) with the weights from `start` on of every update."""
+        ...
 
 
 class State(msgspec.Struct, frozen=True):
@@ -72,8 +85,10 @@ class Fused(NamedTuple):
 class Strategy(Protocol):
     """A fusion rule. Pure: no clock, no log, no I/O; arguments are never changed."""
 
-    is_asynchronous: ClassVar[bool]
-    """Whether it knows what to do with an update that is stale."""
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether it knows what to do with an update that is stale."""
+        ...
 
     def initial_state(self, size: int) -> State:
         """The state before round 1 of a model with `size` weights."""
@@ -88,6 +103,47 @@ class Strategy(Protocol):
 
         Raises:
             FusionError: these updates cannot be fused; nothing changes.
+        """
+        ...
+
+
+class Combine(Protocol):
+    """The first half of a composed rule: the round's updates become one direction. Remembers nothing."""
+
+    is_asynchronous: ClassVar[bool]
+
+    def combine(self, updates: Updates, size: int) -> Direction:
+        """A direction (size,) in float64, in the role of the mean of the deltas.
+
+        Raises:
+            FusionError: these updates cannot be combined.
+        """
+        ...
+
+
+class ServerOptimiser(Protocol):
+    """The second half: a step along that direction, with what was remembered of earlier ones.
+
+    Source: Reddi et al. 2021, "Adaptive federated optimization", arXiv:2003.00295, algorithm 1 (SERVEROPT).
+    """
+
+    def initial_state(self, size: int) -> State:
+        """The state before round 1."""
+        ...
+
+    def step(self, weights: Vector, direction: Direction, state: State) -> Fused:
+        """New weights (p,) float32; the direction is used up."""
+        ...
+
+
+class PreStep(Protocol):
+    """What may come before either: other updates in the place of these, e.g. clipped or mixed with their neighbours."""
+
+    def prepare(self, updates: Updates, size: int) -> Updates:
+        """The updates that the rule sees.
+
+        Raises:
+            FusionError: there are too few.
         """
         ...
 

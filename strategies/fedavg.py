@@ -1,4 +1,4 @@
-"""Federated averaging: w ← w + η_server · Σ_k (n_k / n) · Δ_k, with Δ_k = w_k − w.
+"""Federated averaging: Δ = Σ_k (n_k / n) · Δ_k, with Δ_k = w_k − w; then w ← w + η_server · Δ.
 
 Source: McMahan, Moore, Ramage, Hampson, Agüera y Arcas 2017, "Communication-efficient learning of deep networks from
 decentralized data", arXiv:1602.05629, algorithm 1; the server learning rate as in Reddi et al. 2021, arXiv:2003.00295.
@@ -6,24 +6,37 @@ decentralized data", arXiv:1602.05629, algorithm 1; the server learning rate as 
 
 from typing import ClassVar
 
+import msgspec
 import numpy as np
 
 from fedloom.learning.layout import Vector
 from fedloom.learning.plan import Positive
-from strategies.base import Fused, State, Updates, total_samples
-from strategies.summing import Stateless, weighted_sum
+from strategies.base import Direction, Fused, State, Updates, total_samples
+from strategies.summing import weighted_sum
 
 
-class FedAvg(Stateless, frozen=True):
-    """The mean of the client updates, weighted by samples; `server_learning_rate` 1 is McMahan's algorithm."""
+class Mean(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The mean of the client updates, weighted by samples."""
 
     is_asynchronous: ClassVar[bool] = False
+
+    def combine(self, updates: Updates, size: int) -> Direction:
+        """One pass."""
+        total = total_samples(updates)
+        return weighted_sum(size, updates, lambda update: update.samples / total)
+
+
+class Sgd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """w ← w + η · Δ; with `server_learning_rate` 1 the weights become those that the devices have agreed on."""
+
     server_learning_rate: Positive = 1.0
 
-    def fuse(self, weights: Vector, updates: Updates, state: State) -> Fused:
-        """One pass over the updates in float64, one cast."""
-        total = total_samples(updates)
-        mean = weighted_sum(weights.size, ((each.samples / total, each.delta) for each in updates))
-        mean *= self.server_learning_rate
-        mean += weights
-        return Fused(mean.astype(np.float32), state)
+    def initial_state(self, size: int) -> State:
+        """Nothing to remember."""
+        return State()
+
+    def step(self, weights: Vector, direction: Direction, state: State) -> Fused:
+        """In float64, one cast."""
+        direction *= self.server_learning_rate
+        direction += weights
+        return Fused(direction.astype(np.float32), state)

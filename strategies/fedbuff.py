@@ -12,27 +12,22 @@ aggregation", AISTATS, arXiv:2106.06639, algorithm 1; s(τ) as in its experiment
 import math
 from typing import ClassVar
 
-import numpy as np
+import msgspec
 
-from fedloom.learning.layout import Vector
-from fedloom.learning.plan import Positive
-from strategies.base import Fused, State, Updates, total_samples
-from strategies.summing import Stateless, weighted_sum
+from strategies.base import Direction, Updates, total_samples
+from strategies.summing import weighted_sum
 
 
-class FedBuff(Stateless, frozen=True):
+class Buffered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The mean of the client updates, each scaled down by its staleness."""
 
     is_asynchronous: ClassVar[bool] = True
-    server_learning_rate: Positive = 1.0
 
-    def fuse(self, weights: Vector, updates: Updates, state: State) -> Fused:
-        """One pass over the updates in float64, one cast."""
+    def combine(self, updates: Updates, size: int) -> Direction:
+        """One pass."""
         total_samples(updates)  # refuses a buffer in which nobody has trained
-        step = weighted_sum(weights.size, ((staleness_weight(each.staleness), each.delta) for each in updates))
-        step *= self.server_learning_rate / len(updates)
-        step += weights
-        return Fused(step.astype(np.float32), state)
+        count = len(updates)
+        return weighted_sum(size, updates, lambda update: staleness_weight(update.staleness) / count)
 
 
 def staleness_weight(staleness: int) -> float:

@@ -12,7 +12,7 @@ from fedloom.learning.plan import TrainPlan
 from strategies import ClientUpdate, FusionError, UpdatesInMemory, create
 from strategies.base import State
 
-ALL = sorted(strategies._BY_NAME)
+ALL = strategies.names()
 PLAN = TrainPlan(loss="mse")
 
 
@@ -25,12 +25,8 @@ class Reused(UpdatesInMemory):
     """Hands out one buffer for all deltas, as the spool does."""
 
     def __iter__(self):
-        buffer = np.empty(0, np.float32)
-        for update in super().__iter__():
-            if buffer.size != update.delta.size:
-                buffer = np.empty(update.delta.size, np.float32)
-            buffer[:] = update.delta
-            yield update._replace(delta=buffer)
+        for block in self.blocks(1):
+            yield from block.updates
 
 
 def updates(seed, count, size=17):

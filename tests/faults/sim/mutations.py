@@ -70,13 +70,13 @@ def rename_not_synced(patch: Patch) -> None:
 
 def counted_twice(patch: Patch) -> None:
     """The first update of a round goes into the sum twice."""
-    iterate = SpooledUpdates.__iter__
+    blocks = SpooledUpdates.blocks
 
-    def twice(self: SpooledUpdates) -> Any:
-        for number, update in enumerate(iterate(self)):
-            yield from (update, update) if number == 0 else (update,)
+    def twice(self: SpooledUpdates, rows: int) -> Any:
+        for number, block in enumerate(blocks(self, rows)):
+            yield from (block, block._replace(updates=block.updates[:1], deltas=block.deltas[:1]))[: 1 + (not number)]
 
-    patch(SpooledUpdates, "__iter__", twice)
+    patch(SpooledUpdates, "blocks", twice)
 
 
 def not_counted(patch: Patch) -> None:

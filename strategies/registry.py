@@ -1,0 +1,117 @@
+"""Fusion rules by name: ours, and those that installed packages bring (entry points of the group below).
+
+A job's `strategy.options` is one flat table: each part of the rule takes the options that it has, so that two parts
+which both need `f`, the number of attackers, are told once.
+"""
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fedloom.errors import ConfigError
+from fedloom.job import StrategyChoice
+from fedloom.suggest import closest
+from strategies.base import Strategy
+from strategies.composed import Composed
+from strategies.fedavg import Mean, Sgd
+from strategies.fedbuff import Buffered
+
+ENTRY_POINTS = "fedloom.strategies"
+"""Each names a Struct: a whole `Strategy`, or the `Combine` of a composed one."""
+
+
+class Recipe(NamedTuple):
+    """A composed rule under a name of its own; a Struct type each."""
+
+    combine: type[Any]
+    server: type[Any] = Sgd
+
+
+COMPOSED: dict[str, Recipe] = {
+    "fedavg": Recipe(Mean),
+    "fedbuff": Recipe(Buffered),
+}
+WHOLE: dict[str, type[Any]] = {}
+"""Rules that are not composed, because they touch what the devices do as well."""
+SERVERS: dict[str, type[Any]] = {"sgd": Sgd}
+"""Server optimisers, for `strategy.server`."""
+BEFORE: dict[str, type[Any]] = {}
+"""Pre-steps, for `strategy.before`."""
+
+
+def names() -> list[str]:
+    """All rules that are here, those of other packages included."""
+    return sorted({*COMPOSED, *WHOLE, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def create(choice: StrategyChoice, where: str, is_asynchronous: bool = False) -> Strategy:
+    """The rule that a job names, with the job's options.
+
+    Raises:
+        ConfigError: no such rule, or it has no such option; or the job is asynchronous, and the rule is not for that.
+    """
+    strategy = _build(choice, where)
+    if is_asynchronous and not strategy.is_asynchronous:
+        able = ", ".join(name for name, recipe in COMPOSED.items() if recipe.combine.is_asynchronous)
+        problem = f"{choice.name!r} knows nothing of stale updates, which an [asynchronous] job has"
+        raise ConfigError(where, "strategy.name", problem, f"set it to {able}, or leave [asynchronous] out")
+    return strategy
+
+
+def _build(choice: StrategyChoice, where: str) -> Strategy:
+    whole = WHOLE.get(choice.name)
+    recipe = COMPOSED.get(choice.name)
+    if whole is None and recipe is None:
+        found = _installed(choice.name, where)
+        whole, recipe = (None, Recipe(found)) if hasattr(found, "combine") else (found, None)
+    if recipe is None:
+        for key, value in (("server", choice.server), ("before", choice.before)):
+            if value:
+                problem = f"{choice.name!r} is a rule of its own, which nothing can be put together with"
+                raise ConfigError(where, f"strategy.{key}", problem, "leave it out")
+        (made,) = _make([whole], choice.options, where)
+        return made  # type: ignore[no-any-return]  # the contract suite holds it to the protocol
+    server = _named(choice.server, SERVERS, "strategy.server", where) if choice.server else recipe.server
+    before = [_named(name, BEFORE, "strategy.before", where) for name in choice.before]
+    combine, made_server, *made_before = _make([recipe.combine, server, *before], choice.options, where)
+    return Composed(combine, made_server, tuple(made_before))
+
+
+def _installed(name: str, where: str) -> type[Any]:
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        try:
+            return point.load()  # type: ignore[no-any-return]
+        except (ImportError, AttributeError) as error:
+            problem = f"{point.value} of {name!r} cannot be imported ({error})"
+            raise ConfigError(where, "strategy.name", problem, "install its package again") from None
+    return _named(name, dict.fromkeys(names(), object), "strategy.name", where)
+
+
+def _named(name: str, known: Mapping[str, type[Any]], key: str, where: str) -> type[Any]:
+    kind = known.get(name)
+    if kind is None:
+        close = closest(name, known)
+        hint = f"did you mean {close!r}?" if close else f"known are {', '.join(sorted(known)) or 'none'}"
+        raise ConfigError(where, key, f"{name!r} is not known here", hint)
+    return kind
+
+
+def _make(kinds: Iterable[type[Any] | None], options: Mapping[str, Any], where: str) -> list[Any]:
+    """One of each kind, with those of the options that it has."""
+    wanted = [kind for kind in kinds if kind is not None]
+    fields = {field.encode_name: kind for kind in wanted for field in msgspec.structs.fields(kind)}
+    for name in options:
+        if name not in fields:
+            close = closest(name, fields)
+            hint = f"did you mean {close!r}?" if close else f"options here are {', '.join(sorted(fields)) or 'none'}"
+            raise ConfigError(where, f"strategy.options.{name}", "is not an option of this strategy", hint)
+    made = []
+    for kind in wanted:
+        own = {field.encode_name for field in msgspec.structs.fields(kind)}
+        try:
+            made.append(msgspec.convert({key: value for key, value in options.items() if key in own}, kind))
+        except msgspec.ValidationError as error:
+            raise ConfigError(where, "strategy.options", str(error), "see docs/strategies.md") from None
+    return made
