@@ -94,6 +94,7 @@ class Fleet:
         self._heard: dict[bytes, Heard] = {}
         self._ready: set[bytes] = set()
         self._sleeping: set[bytes] = set()
+        self._lost: set[bytes] = set()
         self._outdated: set[bytes] = set()
         self._doubled: set[bytes] = set()
         self._unsound: set[bytes] = set()
@@ -139,6 +140,11 @@ class Fleet:
     def sleeping(self) -> Set[bytes]:
         """Devices that have said that they sleep until they are wanted."""
         return self._sleeping
+
+    @property
+    def lost(self) -> Set[bytes]:
+        """Devices whose last will was the last word of them."""
+        return self._lost
 
     @property
     def connected(self) -> list[bytes]:
@@ -201,11 +207,12 @@ class Fleet:
         is_change = is_ready != (device.id in self._ready)
         (self._ready.add if is_ready else self._ready.discard)(device.id)
         (self._sleeping.add if presence.state == "sleeping" else self._sleeping.discard)(device.id)
+        (self._lost.add if presence.state == "lost" else self._lost.discard)(device.id)
         return News(device.id, is_ready, is_change)
 
     def _forget(self, device: bytes) -> None:
         self._heard.pop(device, None)
-        for each in (self._ready, self._sleeping):
+        for each in (self._ready, self._sleeping, self._lost):
             each.discard(device)
 
     def _refuse_unsound(self, device: Device) -> NoReturn:

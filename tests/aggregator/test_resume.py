@@ -39,7 +39,7 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def moments(monkeypatch):
-    monkeypatch.setitem(strategies._BY_NAME, "moments", MomentsStrategy)
+    monkeypatch.setitem(strategies.registry.WHOLE, "moments", MomentsStrategy)
 
 
 @pytest.fixture

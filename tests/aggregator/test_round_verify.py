@@ -15,7 +15,7 @@ from fedloom.command import main
 @pytest.fixture
 def job(make_rig, monkeypatch, capsys):
     """A job that has run, and `fedloom round …` for it."""
-    monkeypatch.setitem(strategies._BY_NAME, "moments", MomentsStrategy)
+    monkeypatch.setitem(strategies.registry.WHOLE, "moments", MomentsStrategy)
     rig = make_rig(devices=4, count=3, standardise="true", encoding="int8")
     path = rig.config.job
     path.write_text(path.read_text() + '[strategy]\nname = "moments"\n')

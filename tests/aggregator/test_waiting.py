@@ -149,7 +149,37 @@ def test_the_job_ends_when_all_devices_have_said_goodbye(rig):
     assert not rig.finished
     rig.leave(*rig.devices[:2])
     assert not rig.finished
+    rig.leave(rig.devices[2])
+    assert rig.finished
+
+
+def test_a_device_that_was_lost_before_the_end_does_not_hold_it_up(rig):
+    while rig.devices[0].manifest.phase is not Phase.EVALUATE:
+        rig.answer_all()
     rig.leave(rig.devices[2], state="lost")
+    answer(rig, *rig.devices[:2])
+    tick(rig)
+    answer(rig, *rig.devices[:2])
+    assert rig.devices[0].manifest.phase is Phase.DONE
+    rig.leave(*rig.devices[:2])
+    assert rig.finished
+
+
+def test_one_that_is_lost_over_the_final_model_may_come_back_for_it(rig):
+    run_to_the_end(rig)
+    rig.leave(*rig.devices[:2])
+    rig.leave(rig.devices[2], state="lost")
+    assert not rig.finished
+    rig.ready(rig.devices[2])
+    rig.leave(rig.devices[2])
+    assert rig.finished
+
+
+def test_one_that_does_not_come_back_is_not_waited_for_for_ever(rig):
+    run_to_the_end(rig)
+    rig.leave(*rig.devices[:2])
+    rig.leave(rig.devices[2], state="lost")
+    tick(rig, MAX_LINGER_S)
     assert rig.finished
 
 
