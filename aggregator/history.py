@@ -7,8 +7,10 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from aggregator import tables as t
 from aggregator.backup.leap import newest_leap, newest_version
+from aggregator.phases import remember
 from aggregator.records import Answer, Figures, Invitation, Outcome, RoundRecord, Snapshot, SpoolEntry
 from aggregator.store import Store
+from fedloom.job import Stopping
 from fedloom.wire.messages import Closed, Phase, Verdict
 
 MAX_VERSION = 2**63 - 1
@@ -46,7 +48,7 @@ def newest_job(store: Store) -> tuple[bytes, str, bytes] | None:
     return None if row is None else (row.id, row.name, row.definition)
 
 
-def snapshot(store: Store, job: bytes) -> Snapshot:
+def snapshot(store: Store, job: bytes, stopping: Stopping) -> Snapshot:
     """Where a run stands; the model and the strategy's state are on disk (see `models_of`, `newest_state`)."""
     with store.engine.connect() as connection:
         latest = list(connection.execute(select(t.rounds).order_by(t.rounds.c.manifest_version.desc()).limit(2)))
@@ -71,7 +73,7 @@ def snapshot(store: Store, job: bytes) -> Snapshot:
             earlier=_earlier(connection, own.manifest_version, bases),
             bases=tuple(read_round(connection, row) for row in bases),
             aborted_in_row=_aborted_in_row(connection, job),
-            history=_history(connection, job),
+            history=_history(connection, job, stopping),
         )
 
 
@@ -194,9 +196,14 @@ def _aborted_in_row(connection: Connection, job: bytes) -> int:
     return count
 
 
-def _history(connection: Connection, job: bytes) -> tuple[Figures, ...]:
+def _history(connection: Connection, job: bytes, stopping: Stopping) -> tuple[Figures, ...]:
+    """Folded as it is read: a job may have more rounds than figures of them belong into memory."""
     query = select(t.rounds.c.metrics).where(t.rounds.c.job == job, t.rounds.c.metrics.is_not(None))
-    return tuple(_figures(each) for each in connection.scalars(query.order_by(t.rounds.c.manifest_version)))
+    query = query.order_by(t.rounds.c.manifest_version).execution_options(yield_per=_AT_ONCE)
+    remembered: list[Figures] = []
+    for each in connection.scalars(query):
+        remembered = remember([*remembered, _figures(each)], stopping)
+    return tuple(remembered)
 
 
 def _outcome(status: str) -> Outcome | None:

@@ -60,7 +60,7 @@ class Progress:
     def __init__(self, setup: Setup, snapshot: Snapshot, writer: Writer) -> None:
         self.model = snapshot.model
         self.broadcast: Broadcast | None = None
-        self.history = phases.remember(snapshot.history, setup.job.stopping)
+        self.history = list(snapshot.history)
         self.aborted_in_row = snapshot.aborted_in_row
         self.strategy_state = snapshot.strategy_state
         self._setup = setup

@@ -161,4 +161,4 @@ class Snapshot(NamedTuple):
     strategy_state: bytes = b""
     aborted_in_row: int = 0
     history: tuple[Figures, ...] = ()
-    """Metrics of the model before each closed round, oldest first."""
+    """Metrics of the model before each closed round, oldest first, as far as `phases.remember` wants them."""

@@ -124,7 +124,7 @@ def _run(store: Store, job: Job) -> Run:
 
 def _snapshot(store: Store, run: Run, repair: Repair) -> Snapshot:
     """Where the run stands, with its newest model and the strategy's state."""
-    snapshot = history.snapshot(store, run.id)._replace(
+    snapshot = history.snapshot(store, run.id, run.job.stopping)._replace(
         strategy_state=repair.state(history.newest_state(store, run.id))
     )
     newest = history.newest_model(store, run.job.name)

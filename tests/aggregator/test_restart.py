@@ -11,6 +11,7 @@ from aggregator.notices import RoundClosed, RoundOpened
 from aggregator.row_checks import register
 from aggregator.state_lock import exclusive
 from fedloom.errors import StoreError
+from fedloom.job import Stopping
 from fedloom.wire.messages import Closed, Verdict
 
 
@@ -152,7 +153,7 @@ def test_a_job_that_was_changed_in_mid_round_closes_that_round(rig):
         rows = connection.exec_driver_sql(f"select {columns} from rounds").all()
         (run,) = connection.exec_driver_sql("select id from jobs order by number desc limit 1").one()
     assert rows == [("aborted", "another job was started", None, True)]
-    assert history.snapshot(store, run).closes == Closed(old.round, old.attempt, "aborted")
+    assert history.snapshot(store, run, Stopping()).closes == Closed(old.round, old.attempt, "aborted")
 
 
 def files_with(secret, directory):
