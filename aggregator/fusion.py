@@ -15,7 +15,7 @@ from fedloom.learning.metrics import Metrics
 from fedloom.learning.standardise import Moments, Standardiser
 from fedloom.wire.messages import Phase
 from strategies import FusionError, Strategy
-from strategies.base import State
+from strategies.base import State, check_finite
 
 
 def fuse(order: Fuse, job: Job, strategy: Strategy, segment: Path, entries: Sequence[SpoolEntry]) -> FusionResult:
@@ -41,8 +41,7 @@ def fuse(order: Fuse, job: Job, strategy: Strategy, segment: Path, entries: Sequ
         state = load_state(order.strategy_state, strategy, order.weights.size)
         with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
             fused = strategy.fuse(order.weights, SpooledUpdates(segment, entries, order.weights.size), state)
-        if not np.isfinite(fused.weights).all():
-            raise FusionError("the fused model is not finite; lower the learning rate or update.max_norm")
+        check_finite(fused.weights)  # also of a rule that somebody else has written
         return result._replace(weights=fused.weights, strategy_state=msgpack.encode(fused.state))
     return result
 

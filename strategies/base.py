@@ -61,7 +61,7 @@ class Updates(Protocol):
         ...
 
     def blocks(self, rows: int) -> Iterator[Block]:
-        """All updates, so many at a time, decoded into one matrix that is used again."""
+        """All updates, at most so many at a time, decoded into one matrix that is used again."""
         ...
 
     def columns(self, start: int, out: Matrix) -> None:
@@ -158,3 +158,13 @@ def total_samples(updates: Updates) -> int:
     if total == 0:
         raise FusionError("no update carries a sample")
     return total
+
+
+def check_finite(numbers: Vector | Direction) -> None:
+    """What a rule does before it hands something on.
+
+    Raises:
+        FusionError: a number is NaN or infinite.
+    """
+    if not np.isfinite(numbers).all():
+        raise FusionError("the fused model is not finite; lower the learning rate or update.max_norm")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fedloom.learning.layout import Vector
 from fedloom.learning.plan import TrainPlan
-from strategies.base import Combine, Fused, PreStep, ServerOptimiser, State, Updates
+from strategies.base import Combine, Fused, PreStep, ServerOptimiser, State, Updates, check_finite
 
 
 class Composed(NamedTuple):
@@ -31,7 +31,11 @@ class Composed(NamedTuple):
         return base
 
     def fuse(self, weights: Vector, updates: Updates, state: State) -> Fused:
-        """Prepare, combine, step."""
+        """Prepare, combine, step. What is not finite reaches neither the server's memory nor the model."""
         for pre_step in self.before:
             updates = pre_step.prepare(updates, weights.size)
-        return self.server.step(weights, self.combine.combine(updates, weights.size), state)
+        direction = self.combine.combine(updates, weights.size)
+        check_finite(direction)
+        fused = self.server.step(weights, direction, state)
+        check_finite(fused.weights)
+        return fused

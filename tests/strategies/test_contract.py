@@ -1,98 +1,223 @@
 """What every strategy promises, checked for each by name; a new one is in here as soon as it is in the registry."""
 
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, NamedTuple
+
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import strategies
 from fedloom.errors import ConfigError
 from fedloom.job import StrategyChoice
 from fedloom.learning.plan import TrainPlan
-from strategies import ClientUpdate, FusionError, UpdatesInMemory, create
-from strategies.base import State
-
-ALL = strategies.names()
-PLAN = TrainPlan(loss="mse")
-
-
-@pytest.fixture(params=ALL)
-def strategy(request):
-    return create(StrategyChoice(request.param), "job.toml")
+from strategies import ClientUpdate, FusionError, State, UpdatesInMemory, create, names, registry
+from strategies.base import Fused
+from strategies.composed import Composed
+from strategies.fedavg import Mean, Sgd
+from strategies.testing import BrokenPromiseError, check_strategy
 
 
-class Reused(UpdatesInMemory):
-    """Hands out one buffer for all deltas, as the spool does."""
+class Need(NamedTuple):
+    """What a rule cannot do without."""
 
-    def __iter__(self):
-        for block in self.blocks(1):
-            yield from block.updates
-
-
-def updates(seed, count, size=17):
-    rng = np.random.default_rng(seed)
-    deltas = rng.normal(size=(count, size)).astype(np.float32)
-    return [ClientUpdate(bytes([i]) * 16, int(rng.integers(1, 1000)), deltas[i]) for i in range(count)]
+    options: Mapping[str, bool | int | float | str]
+    fewest: int = 1
 
 
-def fuse(strategy, weights, given):
-    return strategy.fuse(weights, Reused(given), strategy.initial_state(weights.size))
+NOTHING = Need({})
+NEEDS = {
+    "qfedavg": Need({"client_learning_rate": 0.1}),
+}
+ALL = names()
 
 
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 9), data=st.data())
+def made(name, server=""):
+    return create(StrategyChoice(name, dict(NEEDS.get(name, NOTHING).options), server), "job.toml")
+
+
 @pytest.mark.parametrize("name", ALL)
-def test_the_order_of_arrival_does_not_change_a_bit(name, seed, count, data):
-    strategy = create(StrategyChoice(name), "job.toml")
-    given = updates(seed, count)
-    weights = np.random.default_rng(seed).normal(size=17).astype(np.float32)
-    shuffled = data.draw(st.permutations(given))
-    assert fuse(strategy, weights, given).weights.tobytes() == fuse(strategy, weights, shuffled).weights.tobytes()
+def test_every_rule_keeps_every_promise(name):
+    check_strategy(made(name), fewest=NEEDS.get(name, NOTHING).fewest)
 
 
-def test_only_the_ratio_of_samples_matters(strategy):
-    given = updates(1, 5)
-    weights = np.ones(17, np.float32)
-    scaled = [update._replace(samples=update.samples * 7) for update in given]
-    np.testing.assert_allclose(
-        fuse(strategy, weights, given).weights, fuse(strategy, weights, scaled).weights, rtol=1e-6
-    )
+@pytest.mark.parametrize("server", registry.SERVERS)
+@pytest.mark.parametrize("name", registry.COMPOSED)
+def test_any_rule_goes_with_any_server(name, server):
+    check_strategy(made(name, server), fewest=NEEDS.get(name, NOTHING).fewest)
 
 
-def test_inputs_are_not_touched(strategy):
-    given = updates(2, 4)
-    weights = np.ones(17, np.float32)
-    before = [update.delta.copy() for update in given]
-    fused = fuse(strategy, weights, given).weights
-    assert all((update.delta == copy).all() for update, copy in zip(given, before, strict=True))
-    assert (weights == 1.0).all()
-    assert not np.shares_memory(fused, weights)
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(8, 20), size=st.integers(1, 40), data=st.data())
+@pytest.mark.parametrize("name", ALL)
+def test_the_order_of_arrival_does_not_change_a_bit(name, seed, count, size, data):
+    strategy = made(name)
+    rng = np.random.default_rng(seed)
+    sent = [
+        ClientUpdate(
+            bytes([number]) * 16,
+            int(rng.integers(1, 1000)),
+            rng.normal(size=size).astype(np.float32),
+            steps=int(rng.integers(1, 9)),
+            loss=float(rng.uniform(0.0, 3.0)),
+            control=rng.normal(size=size).astype(np.float32),
+        )
+        for number in range(count)
+    ]
+    weights = rng.normal(size=size).astype(np.float32)
+    made_of = [
+        strategy.fuse(weights, UpdatesInMemory(arrived), strategy.initial_state(size))
+        for arrived in (sent, data.draw(st.permutations(sent)))
+    ]
+    assert made_of[0].weights.tobytes() == made_of[1].weights.tobytes()
+    assert made_of[0].state == made_of[1].state
 
 
-def test_one_client_gives_its_own_model(strategy):
-    given = updates(3, 1)
-    weights = np.random.default_rng(3).normal(size=17).astype(np.float32)
-    np.testing.assert_allclose(fuse(strategy, weights, given).weights, weights + given[0].delta, rtol=1e-6)
+class Bad:
+    """A mean that breaks one promise; `Composed` is told what it is by its attributes."""
+
+    is_asynchronous: ClassVar[bool] = False
+
+    def combine(self, updates, size):
+        return Mean().combine(updates, size)
 
 
-def test_the_dtype_stays(strategy):
-    fused = fuse(strategy, np.ones(17, np.float32), updates(4, 3))
-    assert fused.weights.dtype == np.float32
-    assert fused.weights.shape == (17,)
+class First(Bad):
+    def combine(self, updates, size):
+        return next(iter(updates)).delta.astype(np.float64)
 
 
-def test_nothing_to_fuse_is_an_error(strategy):
-    with pytest.raises(FusionError):
-        fuse(strategy, np.ones(17, np.float32), [])
-    with pytest.raises(FusionError):
-        fuse(strategy, np.ones(17, np.float32), [u._replace(samples=0) for u in updates(5, 3)])
+class Backwards(Bad):
+    def combine(self, updates, size):
+        return -super().combine(updates, size)
 
 
-def test_a_plan_is_made_and_the_state_survives(strategy):
-    state = strategy.initial_state(17)
-    assert isinstance(state, State)
-    assert strategy.plan(1, PLAN, state).loss == "mse"
-    assert isinstance(fuse(strategy, np.ones(17, np.float32), updates(6, 2)).state, State)
+class Sampled(Bad):
+    def combine(self, updates, size):
+        return super().combine(updates, size) * sum(updates.samples)
+
+
+class Scribbler(Bad):
+    def combine(self, updates, size):
+        direction = super().combine(updates, size)
+        for update in updates:
+            update.delta[:] = 0.0
+        return direction
+
+
+class Hoarder(Bad):
+    def combine(self, updates, size):
+        super().combine(updates, size)
+        return np.mean([update.delta for update in list(updates)], axis=0, dtype=np.float64)
+
+
+class BlockLover(Bad):
+    """Takes the first block for all."""
+
+    def combine(self, updates, size):
+        super().combine(updates, size)
+        return next(updates.blocks(16)).deltas.mean(axis=0, dtype=np.float64)
+
+
+class Elephant(Bad):
+    def __init__(self):
+        self.seen = 0.0
+
+    def combine(self, updates, size):
+        direction = super().combine(updates, size)
+        self.seen = self.seen / 2 + direction
+        return self.seen
+
+
+class Generous(Bad):
+    """Makes a model of nothing."""
+
+    def combine(self, updates, size):
+        return super().combine(updates, size) if sum(updates.samples) else np.zeros(size)
+
+
+class Crashing(Bad):
+    def combine(self, updates, size):
+        raise KeyError("loss")
+
+
+class Secret(State, frozen=True):
+    rounds: int = 0
+
+
+class Forgetful(Sgd):
+    """Begins with a state that has no room for what it remembers."""
+
+    def step(self, weights, direction, state):
+        rounds = getattr(state, "rounds", 0)
+        return Fused((weights + direction / (1 + rounds)).astype(np.float32), Secret(rounds=rounds + 1))
+
+
+class Doubling(Sgd):
+    def step(self, weights, direction, state):
+        return Fused(weights + direction, state)
+
+
+class Careless(NamedTuple):
+    """A whole rule that looks at nothing."""
+
+    is_asynchronous: bool = False
+
+    def initial_state(self, size):
+        return State()
+
+    def plan(self, round_number, base, state):
+        return base
+
+    def fuse(self, weights, updates, state):
+        return Fused(weights + Mean().combine(updates, weights.size).astype(np.float32), state)
+
+
+class Moody(Careless):
+    """Plans another thing each time."""
+
+    plans: ClassVar[Iterator[int]] = iter(range(1, 1000))
+
+    def plan(self, round_number, base, state):
+        return msgspec.structs.replace(base, local_epochs=next(self.plans))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "promise"),
+    [
+        (Composed(First(), Sgd()), "no device is favoured"),
+        (Composed(Backwards(), Sgd()), "goes where all updates go"),
+        (Composed(Sampled(), Sgd()), "only the ratio of samples"),
+        (Composed(Scribbler(), Sgd()), "nothing that it is given is changed"),
+        (Composed(Hoarder(), Sgd()), "not used after the next one"),
+        (Composed(BlockLover(), Sgd()), "the size of blocks"),
+        (Composed(Elephant(), Sgd()), "it remembers in its state alone"),
+        (Composed(Generous(), Sgd()), "too little is a FusionError: no updates"),
+        (Composed(Crashing(), Sgd()), "KeyError: 'loss'"),
+        (Composed(Mean(), Forgetful()), "its state survives a restart"),
+        (Composed(Mean(), Doubling()), "finite float32 vector of the same size: float64"),
+        (Careless(), "what is not finite never passes"),
+        (Moody(), "a plan is a pure function"),
+    ],
+)
+def test_a_broken_promise_is_found_and_named(strategy, promise):
+    with pytest.raises(BrokenPromiseError, match=promise):
+        check_strategy(strategy)
+
+
+def test_how_few_are_enough_is_a_promise_too():
+    class Three(Bad):
+        def combine(self, updates, size):
+            if len(updates) < 3:
+                raise FusionError(f"{len(updates)} updates, of which three are needed")
+            return super().combine(updates, size)
+
+    check_strategy(Composed(Three(), Sgd()), fewest=3)
+    with pytest.raises(BrokenPromiseError, match=r"sound updates are refused .* say so: fewest="):
+        check_strategy(Composed(Three(), Sgd()))
+    with pytest.raises(BrokenPromiseError, match="3 updates make a model"):
+        check_strategy(Composed(Three(), Sgd()), fewest=4)
 
 
 def test_a_misspelt_strategy_or_option_is_explained():
@@ -100,3 +225,11 @@ def test_a_misspelt_strategy_or_option_is_explained():
         create(StrategyChoice("fedavgg"), "job.toml")
     with pytest.raises(ConfigError, match="momentun"):
         create(StrategyChoice("fedavg", {"momentun": 1.0}), "job.toml")
+    with pytest.raises(ConfigError, match="nan is no number"):
+        create(StrategyChoice("fedavg", {"server_learning_rate": float("nan")}), "job.toml")
+
+
+def test_a_plan_is_the_jobs_own():
+    plan = TrainPlan(loss="mse", local_epochs=3)
+    strategy = made("fedavg")
+    assert strategy.plan(1, plan, strategy.initial_state(3)) == plan
