@@ -4,6 +4,7 @@ A job's `strategy.options` is one flat table: each part of the rule takes the op
 which both need `f`, the number of attackers, are told once.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
@@ -15,8 +16,14 @@ from fedloom.job import StrategyChoice
 from fedloom.suggest import closest
 from strategies.base import Strategy
 from strategies.composed import Composed
+from strategies.fedasync import Mixed
 from strategies.fedavg import Mean, Sgd
+from strategies.fedavgm import Momentum
 from strategies.fedbuff import Buffered
+from strategies.fedexp import Extrapolated
+from strategies.fednova import Normalised
+from strategies.fedopt import Adagrad, Adam, Yogi
+from strategies.qfedavg import Fair
 
 ENTRY_POINTS = "fedloom.strategies"
 """Each names a Struct: a whole `Strategy`, or the `Combine` of a composed one."""
@@ -31,11 +38,25 @@ class Recipe(NamedTuple):
 
 COMPOSED: dict[str, Recipe] = {
     "fedavg": Recipe(Mean),
+    "fedavgm": Recipe(Mean, Momentum),
+    "fedadagrad": Recipe(Mean, Adagrad),
+    "fedadam": Recipe(Mean, Adam),
+    "fedyogi": Recipe(Mean, Yogi),
+    "fedexp": Recipe(Extrapolated),
+    "fednova": Recipe(Normalised),
+    "qfedavg": Recipe(Fair),
     "fedbuff": Recipe(Buffered),
+    "fedasync": Recipe(Mixed),
 }
 WHOLE: dict[str, type[Any]] = {}
 """Rules that are not composed, because they touch what the devices do as well."""
-SERVERS: dict[str, type[Any]] = {"sgd": Sgd}
+SERVERS: dict[str, type[Any]] = {
+    "sgd": Sgd,
+    "momentum": Momentum,
+    "adagrad": Adagrad,
+    "adam": Adam,
+    "yogi": Yogi,
+}
 """Server optimisers, for `strategy.server`."""
 BEFORE: dict[str, type[Any]] = {}
 """Pre-steps, for `strategy.before`."""
@@ -102,11 +123,15 @@ def _make(kinds: Iterable[type[Any] | None], options: Mapping[str, Any], where: 
     """One of each kind, with those of the options that it has."""
     wanted = [kind for kind in kinds if kind is not None]
     fields = {field.encode_name: kind for kind in wanted for field in msgspec.structs.fields(kind)}
-    for name in options:
+    for name, value in options.items():
         if name not in fields:
             close = closest(name, fields)
             hint = f"did you mean {close!r}?" if close else f"options here are {', '.join(sorted(fields)) or 'none'}"
             raise ConfigError(where, f"strategy.options.{name}", "is not an option of this strategy", hint)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(
+                where, f"strategy.options.{name}", f"{value} is no number to work with", "see docs/strategies.md"
+            )
     made = []
     for kind in wanted:
         own = {field.encode_name for field in msgspec.structs.fields(kind)}
