@@ -103,10 +103,14 @@ def _build(choice: StrategyChoice, where: str) -> Strategy:
 def _installed(name: str, where: str) -> type[Any]:
     for point in entry_points(group=ENTRY_POINTS, name=name):
         try:
-            return point.load()  # type: ignore[no-any-return]
+            found = point.load()
         except (ImportError, AttributeError) as error:
             problem = f"{point.value} of {name!r} cannot be imported ({error})"
             raise ConfigError(where, "strategy.name", problem, "install its package again") from None
+        if not (isinstance(found, type) and issubclass(found, msgspec.Struct)):
+            problem = f"{point.value} of {name!r} is not a msgspec.Struct"
+            raise ConfigError(where, "strategy.name", problem, "install a version of its package that fits fedloom")
+        return found
     return _named(name, dict.fromkeys(names(), object), "strategy.name", where)
 
 
