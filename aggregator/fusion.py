@@ -17,6 +17,8 @@ from fedloom.wire.messages import Phase
 from strategies import FusionError, Strategy
 from strategies.base import State, check_finite
 
+_MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
 
 def fuse(order: Fuse, job: Job, strategy: Strategy, segment: Path, entries: Sequence[SpoolEntry]) -> FusionResult:
     """The outcome of a round.
@@ -39,9 +41,14 @@ def fuse(order: Fuse, job: Job, strategy: Strategy, segment: Path, entries: Sequ
     result = result._replace(metrics=_metrics(spool.read(segment, _evaluations(entries)), job))
     if order.opened.phase is Phase.TRAIN and order.weights is not None:
         state = load_state(order.strategy_state, strategy, order.weights.size)
-        with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
-            fused = strategy.fuse(order.weights, SpooledUpdates(segment, entries, order.weights.size), state)
-        check_finite(fused.weights)  # also of a rule that somebody else has written
+        updates = SpooledUpdates(segment, entries, order.weights.size)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
+                fused = strategy.fuse(order.weights, updates, state)
+        except _MISTAKES as mistake:  # of a rule that any package may have brought: with it the round ends, and no more
+            said = f"{type(mistake).__name__}: {mistake}"
+            raise FusionError(f"strategy {job.strategy.name!r} has failed: {said}") from mistake
+        check_finite(fused.weights)
         return result._replace(weights=fused.weights, strategy_state=msgpack.encode(fused.state))
     return result
 
