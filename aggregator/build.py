@@ -1,8 +1,7 @@
 """What computes a fusion here: numpy, BLAS and the processor's kind. Equal builds give equal bits.
 
-Sums over the clients are element by element in float64 and have the same bits everywhere. Matrix products and numpy's
-own reductions add up in an order that depends on the library, its version, the kernels that it chose for this
-processor, and its threads; so a round records them.
+Matrix products, which sums over the clients are made of, and numpy's own reductions add up in an order that depends on
+the library, its version, the kernels that it chose for this processor, and its threads; so a round records them.
 """
 
 import platform

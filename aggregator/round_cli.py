@@ -78,7 +78,7 @@ def verify_round(job: JobName, number: Number, config: Config = CONFIG, as_json:
             raise StoreError(
                 f"{damage}; it cannot be verified any more; see what helps: fedloom aggregator check"
             ) from None
-        found = verify(past, run, files, given, again)
+        found = verify(past, run, files, strategy, given, again)
     typer.echo(msgspec.json.encode(found).decode() if as_json else _describe(found))
     if found.problems:
         raise typer.Exit(1)
@@ -88,7 +88,8 @@ def _describe(found: Verified) -> str:
     same = "the same build" if found.build == found.build_here else f"another build ({found.build or 'not recorded'})"
     says = {
         "identical": "the same bits as recorded",
-        "within_bound": "the recorded model, to the last place of float32",
+        "within_bound": "the recorded model, as closely as another build can make it",
+        "undecided": "CANNOT be compared",
         "different": "NOT what was recorded",
     }
     head = f"round {found.round} ({found.phase}), attempt {found.attempt}, of job {found.job}: {says[found.outcome]}"

@@ -1,12 +1,7 @@
 """Recomputes what a round has fused, and compares it with what was recorded: bit for bit, or within a bound.
 
 With the build that the round records (see aggregator.build), the same bits are expected. Another one may add up in
-another order, in float64: for n updates a relative error of n · 2⁻⁵³, which for less than 2²⁸ of them is below half a
-unit in the last place of float32, 2⁻²⁴. One cast to float32 follows. So a weight differs by its last place at most:
-
-    |a − b| ≤ ulp₃₂(max(|w|, |Δ₁|, …, |Δₙ|, |a|, |b|))    for each weight, w being the one before and Δₖ the updates
-
-The maximum is what was added up: where updates cancel each other out, the sum is smaller than what it is made of.
+another order: aggregator.bound says how far apart the two results may be.
 """
 
 import math
@@ -18,8 +13,9 @@ import msgspec
 import numpy as np
 
 from aggregator import build
+from aggregator.bound import gap_in_places, last_places
 from aggregator.damage import DamagedError
-from aggregator.past_rounds import PastRound, Run
+from aggregator.past_rounds import MadeModel, PastRound, Run
 from aggregator.receipts import disagreements
 from aggregator.recompute import Files, Recomputed, Sources
 from aggregator.records import CurrentModel
@@ -27,10 +23,12 @@ from aggregator.spool import SpooledUpdates
 from fedloom.learning.layout import Vector
 from fedloom.wire.messages import Phase
 from fedloom.wire.model_blob import model_hash, plain_model
+from strategies import Strategy
 
 _FIGURES = 1e-9
 """Relative difference of figures that another build may compute."""
-Outcome = Literal["identical", "within_bound", "different"]
+Outcome = Literal["identical", "within_bound", "different", "undecided"]
+"""undecided: another build has fused, with a rule for which no bound is known, or the model to compare with is gone."""
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -54,9 +52,9 @@ class Verified(msgspec.Struct, frozen=True):
     """Empty where all is as it should be."""
 
 
-def verify(past: PastRound, run: Run, files: Files, given: Sources, again: Recomputed) -> Verified:
-    """Compare `again`, made from `given`, with the record of the round."""
-    outcome, problems = _compare(past, files, given, again)
+def verify(past: PastRound, run: Run, files: Files, strategy: Strategy, given: Sources, again: Recomputed) -> Verified:
+    """Compare `again`, which `strategy` has made from `given`, with the record of the round."""
+    outcome, problems = _compare(past, files, strategy, given, again)
     return Verified(
         job=run.job.name,
         run=run.id.hex(),
@@ -73,14 +71,20 @@ def verify(past: PastRound, run: Run, files: Files, given: Sources, again: Recom
     )
 
 
-def _compare(past: PastRound, files: Files, given: Sources, again: Recomputed) -> tuple[Outcome, list[str]]:
+def _compare(
+    past: PastRound, files: Files, strategy: Strategy, given: Sources, again: Recomputed
+) -> tuple[Outcome, list[str]]:
     differing = list(_differing(past, again))
     if not differing:
         return "identical", []
     if past.build == build.current():
         return "different", [f"{each}, on the same build" for each in differing]
-    excess = list(_beyond_bound(past, files, given, again))
-    return ("different", excess) if excess else ("within_bound", [])
+    figures = list(_other_figures(past, again))
+    if past.model is None or again.model is None:
+        problems = figures if past.opened.phase is Phase.EVALUATE else differing
+        return ("different", problems) if problems else ("within_bound", [])
+    outcome, problems = _compare_models(past, past.model, files, strategy, given, again.model)
+    return ("different", [*figures, *problems]) if figures else (outcome, problems)
 
 
 def _differing(past: PastRound, again: Recomputed) -> Iterator[str]:
@@ -95,30 +99,42 @@ def _differing(past: PastRound, again: Recomputed) -> Iterator[str]:
         yield f"the figures differ: {past.metrics} recorded, {again.result.metrics} recomputed"
 
 
-def _beyond_bound(past: PastRound, files: Files, given: Sources, again: Recomputed) -> Iterator[str]:
-    """Another build has fused: compare with the model itself, where it is still there. A state is not compared."""
+def _other_figures(past: PastRound, again: Recomputed) -> Iterator[str]:
+    """Another build has computed them."""
     figures = again.result.metrics
     if figures.keys() != past.metrics.keys() or any(
         not math.isclose(value, past.metrics[name], rel_tol=_FIGURES) for name, value in figures.items()
     ):
         yield f"the figures differ: {past.metrics} recorded, {figures} recomputed"
-    if past.model is None or again.model is None:
-        return
+
+
+def _compare_models(
+    past: PastRound, known: MadeModel, files: Files, strategy: Strategy, given: Sources, again: CurrentModel
+) -> tuple[Outcome, list[str]]:
+    """Another build has fused: compare with the model itself, where it is still there. A state is not compared."""
     try:
-        recorded = _numbers(files.registry.load_known(past.model.version, past.model.hash))
+        recorded = _numbers(files.registry.load_known(known.version, known.hash))
     except DamagedError as damage:
-        yield f"another build has fused, and the model to compare with is not there ({damage}): see retention.models"
-        return
-    mine = _numbers(again.model)
-    largest = np.maximum(np.abs(recorded), np.abs(mine))
+        said = f"another build has fused, and the model to compare with is not there ({damage}): see retention.models"
+        return "undecided", [said]
+    gaps = gap_in_places(recorded, _numbers(again), _terms(given))
+    places = last_places(past.opened.phase, strategy)
+    if places is None:
+        said = (
+            f"the weights differ by {gaps.max():.3g} last places of float32 at most; another build has fused, and how"
+        )
+        return "undecided", [f"{said} far it may come with this strategy is not known: verify with {past.build}"]
+    if count := int((gaps > places).sum()):
+        return "different", [f"{count} of {gaps.size} weights differ by more than {places:g} last places of float32"]
+    return "within_bound", []
+
+
+def _terms(given: Sources) -> Iterator[Vector]:
+    """What the model was made from."""
     if given.before is not None:
-        np.maximum(largest, np.abs(_numbers(given.before)), out=largest)
-        weights = largest[: given.before.weights.size]
-        for each in SpooledUpdates(given.segment, given.entries, weights.size):
-            np.maximum(weights, np.abs(each.delta), out=weights)
-    gap = np.abs(recorded.astype(np.float64) - mine)
-    if count := int((gap > np.spacing(largest)).sum()):
-        yield f"{count} of {gap.size} weights differ by more than the last place of float32"
+        yield _numbers(given.before)
+        for each in SpooledUpdates(given.segment, given.entries, given.before.weights.size):
+            yield each.delta
 
 
 def _numbers(model: CurrentModel) -> Vector:

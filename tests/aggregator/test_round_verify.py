@@ -1,6 +1,7 @@
 """`fedloom round`: recomputing a fusion, what it finds, and what it says where something is gone."""
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 
@@ -10,15 +11,16 @@ from moments import MomentsStrategy
 import strategies
 from aggregator import build, history, past_rounds, row_checks
 from fedloom.command import main
+from strategies.composed import Composed
 
 
 @pytest.fixture
-def job(make_rig, monkeypatch, capsys):
-    """A job that has run, and `fedloom round …` for it."""
+def job(make_rig, monkeypatch, capsys, request):
+    """A job that has run, and `fedloom round …` for it; a strategy may be given."""
     monkeypatch.setitem(strategies.registry.WHOLE, "moments", MomentsStrategy)
     rig = make_rig(devices=4, count=3, standardise="true", encoding="int8")
     path = rig.config.job
-    path.write_text(path.read_text() + '[strategy]\nname = "moments"\n')
+    path.write_text(path.read_text() + f'[strategy]\nname = "{getattr(request, "param", "moments")}"\n')
     config = rig.directory / "aggregator.toml"
     config.write_text('job = "job.toml"\n[broker]\nhost = "localhost"\n')
     rig.boot()
@@ -88,22 +90,44 @@ def test_another_hash_is_found(job):
     assert found["problems"] == ["the model differs from the recorded hash, on the same build"]
 
 
-def test_another_build_may_differ_by_the_last_place(job, monkeypatch):
-    fuse = MomentsStrategy.fuse
+def off_by(monkeypatch, kind, places):
+    """Fuse with another first weight: so many last places of 1 further on."""
+    fuse = kind.fuse
 
     def otherwise(self, weights, updates, state):
         fused = fuse(self, weights, updates, state)
-        fused.weights[0] += 2.0**-23 * abs(fused.weights[0])  # a place, or half of one
+        fused.weights[0] += places * 2.0**-23
         return fused
 
-    monkeypatch.setattr(MomentsStrategy, "fuse", otherwise)
+    monkeypatch.setattr(kind, "fuse", otherwise)
+
+
+@pytest.mark.parametrize("job", ["fedavg"], indirect=True)
+def test_another_build_may_differ_by_what_rounding_can_do(job, monkeypatch):
+    off_by(monkeypatch, Composed, 8)
     assert verify(job, 2, status=1)["outcome"] == "different"
     change(job, "update rounds set build = 'numpy 1; openblas 0 Cray'")
     assert verify(job, 2)["outcome"] == "within_bound"
-    monkeypatch.setattr(MomentsStrategy, "fuse", lambda *given: otherwise(*given)._replace(weights=given[1] + 1))
+    assert "as closely as another build can make it" in job.command("verify", "line", "2")
+    off_by(monkeypatch, Composed, 100)
     found = verify(job, 2, status=1)
     assert found["outcome"] == "different"
-    assert "weights differ by more than the last place" in found["problems"][0]
+    assert re.fullmatch(r"1 of \d+ weights differ by more than \d+ last places of float32", found["problems"][0])
+
+
+def test_how_far_another_build_may_come_is_not_known_for_every_rule(job, monkeypatch):
+    off_by(monkeypatch, MomentsStrategy, 1)
+    change(job, "update rounds set build = 'numpy 1; openblas 0 Cray'")
+    found = verify(job, 2, status=1)
+    assert found["outcome"] == "undecided"
+    assert "verify with numpy 1; openblas 0 Cray" in found["problems"][0]
+
+
+@pytest.mark.parametrize("job", ["fedavg"], indirect=True)
+def test_another_build_does_not_excuse_a_model_that_is_not_known(job):
+    change(job, "update rounds set build = 'numpy 1; openblas 0 Cray'")
+    change(job, "delete from models where version = 2")
+    assert verify(job, 2, status=1)["outcome"] == "different"
 
 
 def test_another_build_needs_the_model_itself(job):
