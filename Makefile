@@ -58,8 +58,8 @@ fmt: $(VENV)/.ready-dev  ## format the code and apply safe fixes
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.ready-dev  ## every benchmark, beside its peer; about half an hour
-	@set -e; for name in footprint round_latency crypto_cost join ingest recovery; do $(BIN)/python benchmarks/$$name.py $(ARGS); done
+bench: $(VENV)/.ready-dev  ## every benchmark, beside its peer; about three quarters of an hour
+	@set -e; for name in footprint round_latency crypto_cost join ingest recovery fusion; do $(BIN)/python benchmarks/$$name.py $(ARGS); done
 	@set -e; for name in asynchronous transfer; do $(BIN)/python benchmarks/$$name.py; done
 
 clean:  ## remove the environments and everything that was built or cached
