@@ -114,13 +114,16 @@ def read(segment: Path, entries: Sequence[SpoolEntry]) -> Iterator[SpooledUpdate
     """
     if not entries:
         return
+    # One buffer for all: for large updates, fresh memory for each costs as much as reading it.
+    record = memoryview(bytearray(max(entry.length for entry in entries)))
     try:
-        with segment.open("rb") as file:
+        with segment.open("rb", buffering=0) as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise DamagedError(f"{segment}: is not a spool of this version")
             for entry in entries:
                 file.seek(entry.offset)
-                yield _unpack(file.read(entry.length), entry, segment)
+                length = file.readinto(record[: entry.length])
+                yield _unpack(record[:length], entry, segment)
     except OSError as error:
         kind = DamagedError if error.errno in (errno.ENOENT, errno.EIO) else StoreError
         raise kind(f"{segment}: cannot be read ({error.strerror})") from error
@@ -190,10 +193,10 @@ def _head(answer: Answer) -> bytes:
     return struct.pack(">II", len(checked) + len(answer.body), crc32(answer.body, crc32(checked))) + checked
 
 
-def _unpack(record: bytes, entry: SpoolEntry, segment: Path) -> SpooledUpdate:
+def _unpack(record: memoryview, entry: SpoolEntry, segment: Path) -> SpooledUpdate:
     if len(record) == entry.length >= _HEAD.size:
         length, checksum, device, code = _HEAD.unpack_from(record)
-        checked = memoryview(record)[_CHECKED_FROM:]
+        checked = record[_CHECKED_FROM:]
         if length == len(checked) and checksum == crc32(checked) and device == entry.device:
             return SpooledUpdate(device, code, decode(record[_HEAD.size :], Update))
     raise DamagedError(f"{segment}: the record at {entry.offset} is damaged")

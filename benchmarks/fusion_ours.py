@@ -25,6 +25,7 @@ def deltas(case: Case) -> Matrix:
     matrix = np.empty((case.updates, case.weights), np.float32)
     for row in matrix:
         rng.standard_normal(dtype=np.float32, out=row)
+    matrix.flags.writeable = False  # so that blocks of it need no copy
     return matrix
 
 

@@ -45,7 +45,7 @@ class Block(NamedTuple):
     updates: tuple[ClientUpdate, ...]
     """Their deltas are the rows of `deltas`."""
     deltas: Matrix
-    """(k, p); valid only until the next block is taken."""
+    """(k, p); valid only until the next block is taken. Read-only where it is the given updates' own memory."""
 
 
 class Updates(Protocol):
