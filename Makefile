@@ -4,11 +4,14 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults fuzz soak check fmt bench clean
+.PHONY: help demo test flower faults fuzz soak check fmt bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+# Into the environment of the target's directory.
+PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 $(@D)/bin/python -m pip install --quiet
+# flwr and amqtt want different versions of typer: so the tests of the one run in an environment without the other.
+FLOWER := .venv-flower
 WORKERS ?= 3
 ARGS ?=
 
@@ -34,10 +37,18 @@ help:  ## list the targets
 demo: $(VENV)/.ready-demo  ## a fleet of daemons learns from real recordings, in about a minute
 	@$(BIN)/fedloom demo $(ARGS)
 
-test: $(VENV)/.ready-dev  ## all tests, on WORKERS processes
+FLOWER_TESTS = TMPDIR=$${TMPDIR:-$(SCRATCH)} $(FLOWER)/bin/python -m pytest -n 2 --dist loadfile tests/flower
+
+# With ARGS, which are for the larger part, those with Flower are left out. What fails there does not keep the rest back.
+test: $(VENV)/.ready-dev $(if $(ARGS),,$(FLOWER)/.ready)  ## all tests, on WORKERS processes; with ARGS, without those of `make flower`
 	@PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || echo "Mosquitto is not installed: tests with a broker" \
 	"run on amqtt, and those of its configuration are skipped (Debian: apt install mosquitto)"
-	@TMPDIR=$${TMPDIR:-$(SCRATCH)} $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@failed=0; $(if $(ARGS),,$(FLOWER_TESTS) || failed=$$?;) \
+	TMPDIR=$${TMPDIR:-$(SCRATCH)} $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) \
+		|| failed=$$?; exit $$failed
+
+flower: $(FLOWER)/.ready  ## the tests beside Flower, in an environment of their own
+	@$(FLOWER_TESTS) $(ARGS)
 
 faults: $(VENV)/.ready-dev  ## the whole system in virtual time, each seed another disaster: SEEDS=10000 SEED_START=1
 	@$(BIN)/python tests/faults/run.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED_START),--start $(SEED_START)) $(ARGS)
@@ -63,12 +74,12 @@ bench: $(VENV)/.ready-dev  ## every benchmark, beside its peer; about three quar
 	@set -e; for name in asynchronous transfer; do $(BIN)/python benchmarks/$$name.py; done
 
 clean:  ## remove the environments and everything that was built or cached
-	rm -rf $(VENV) benchmarks/.device-env benchmarks/.peer-flwr dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-		.import_linter_cache .coverage*
+	rm -rf $(VENV) $(FLOWER) benchmarks/.device-env benchmarks/.peer-flwr dist build *.egg-info .mypy_cache .ruff_cache \
+		.pytest_cache .hypothesis .import_linter_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(BIN)/python:
-	@$(SEARCH); echo "Making $(VENV) with $$("$$python" --version)"; "$$python" -m venv $(VENV)
+$(VENV)/bin/python $(FLOWER)/bin/python:
+	@$(SEARCH); echo "Making $(@:/bin/python=) with $$("$$python" --version)"; "$$python" -m venv $(@:/bin/python=)
 
 $(VENV)/.ready-demo: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing fedloom for local fleets into $(VENV)"
@@ -84,4 +95,10 @@ $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(BIN)/python
 # atheris has wheels for few systems. Without it the target says that it was skipped; the tests replay the corpus all the same.
 $(VENV)/.ready-fuzz: $(VENV)/.ready-dev
 	@$(PIP) --only-binary atheris -c constraints.txt -e '.[fuzz]' || echo "atheris, the fuzzer, cannot be installed here"
+	@touch $@
+
+$(FLOWER)/.ready: pyproject.toml constraints.txt | $(FLOWER)/bin/python
+	@echo "Installing fedloom and Flower into $(FLOWER)"
+	@sed -e '/^typer==/d' -e 's/^# with flwr: //' constraints.txt >$(FLOWER)/constraints.txt
+	@$(PIP) -c $(FLOWER)/constraints.txt -e '.[flower-dev]'
 	@touch $@
