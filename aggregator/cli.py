@@ -110,7 +110,7 @@ def job_check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The job
       fedloom job check job.toml
     """
     read = load_job(file)
-    create(read.strategy, str(file), read.asynchronous is not None)
+    create(read.strategy, str(file), read.asynchronous is not None, read.model.layout())
     check_manifest(read, str(file))
     initial_model(read, file)
     size = read.model.layout().size

@@ -70,7 +70,8 @@ def verify_round(job: JobName, number: Number, config: Config = CONFIG, as_json:
         registry = Registry(models, run.job)
         files = Files(store, registry, States(models / run.job.name), Spool(loaded.state / "spool"))
         past = past_rounds.done_round(store, run, number)
-        strategy = create(run.job.strategy, f"the run {run.id.hex()}", run.job.asynchronous is not None)
+        where, stale = f"the run {run.id.hex()}", run.job.asynchronous is not None
+        strategy = create(run.job.strategy, where, stale, run.job.model.layout())
         try:
             given = sources(past, run, files)
             again = recompute(past, given, run, strategy, lambda: initial_model(run.job, loaded.job))

@@ -55,7 +55,7 @@ def assemble(loaded: Loaded) -> Parts:
         StoreError: the state is damaged.
     """
     job = load_job(loaded.job)
-    strategy = create(job.strategy, str(loaded.job), job.asynchronous is not None)
+    strategy = create(job.strategy, str(loaded.job), job.asynchronous is not None, job.model.layout())
     check_manifest(job, str(loaded.job))
     _check_update_size(job, loaded)
     initial = initial_model(job, loaded.job)

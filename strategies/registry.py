@@ -13,6 +13,7 @@ import msgspec
 
 from fedloom.errors import ConfigError
 from fedloom.job import StrategyChoice
+from fedloom.learning.layout import Layout
 from fedloom.suggest import closest
 from strategies.base import Strategy
 from strategies.composed import Composed
@@ -25,6 +26,8 @@ from strategies.fednova import Normalised
 from strategies.fedopt import Adagrad, Adam, Yogi
 from strategies.qfedavg import Fair
 
+FLOWER = "flwr:"
+"""Begins the name of a strategy of Flower: `flwr:FedAdam`, or `flwr:package.module:Class`."""
 ENTRY_POINTS = "fedloom.strategies"
 """Each names a Struct: a whole `Strategy`, or the `Combine` of a composed one."""
 
@@ -67,13 +70,13 @@ def names() -> list[str]:
     return sorted({*COMPOSED, *WHOLE, *(point.name for point in entry_points(group=ENTRY_POINTS))})
 
 
-def create(choice: StrategyChoice, where: str, is_asynchronous: bool = False) -> Strategy:
-    """The rule that a job names, with the job's options.
+def create(choice: StrategyChoice, where: str, is_asynchronous: bool = False, layout: Layout | None = None) -> Strategy:
+    """The rule that a job names, with the job's options; `layout` is that of its model, for rules that look at tensors.
 
     Raises:
         ConfigError: no such rule, or it has no such option; or the job is asynchronous, and the rule is not for that.
     """
-    strategy = _build(choice, where)
+    strategy = _flower(choice, where, layout) if choice.name.startswith(FLOWER) else _build(choice, where)
     if is_asynchronous and not strategy.is_asynchronous:
         able = ", ".join(name for name, recipe in COMPOSED.items() if recipe.combine.is_asynchronous)
         problem = f"{choice.name!r} knows nothing of stale updates, which an [asynchronous] job has"
@@ -88,16 +91,30 @@ def _build(choice: StrategyChoice, where: str) -> Strategy:
         found = _installed(choice.name, where)
         whole, recipe = (None, Recipe(found)) if hasattr(found, "combine") else (found, None)
     if recipe is None:
-        for key, value in (("server", choice.server), ("before", choice.before)):
-            if value:
-                problem = f"{choice.name!r} is a rule of its own, which nothing can be put together with"
-                raise ConfigError(where, f"strategy.{key}", problem, "leave it out")
+        _refuse_parts(choice, where)
         (made,) = _make([whole], choice.options, where)
         return made  # type: ignore[no-any-return]  # the contract suite holds it to the protocol
     server = _named(choice.server, SERVERS, "strategy.server", where) if choice.server else recipe.server
     before = [_named(name, BEFORE, "strategy.before", where) for name in choice.before]
     combine, made_server, *made_before = _make([recipe.combine, server, *before], choice.options, where)
     return Composed(combine, made_server, tuple(made_before))
+
+
+def _refuse_parts(choice: StrategyChoice, where: str) -> None:
+    for key, value in (("server", choice.server), ("before", choice.before)):
+        if value:
+            problem = f"{choice.name!r} is a rule of its own, which nothing can be put together with"
+            raise ConfigError(where, f"strategy.{key}", problem, "leave it out")
+
+
+def _flower(choice: StrategyChoice, where: str, layout: Layout | None) -> Strategy:
+    _refuse_parts(choice, where)
+    try:
+        from strategies import flower  # flwr is an extra
+    except ModuleNotFoundError:
+        problem = f"{choice.name!r} needs flwr, which is not installed"
+        raise ConfigError(where, "strategy.name", problem, "run: pip install 'fedloom[flower]'") from None
+    return flower.create(choice.name.removeprefix(FLOWER), choice.options, layout, where)
 
 
 def _installed(name: str, where: str) -> type[Any]:

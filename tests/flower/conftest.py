@@ -1,4 +1,4 @@
-"""Tests beside Flower, which `make flower` runs in an environment of its own: elsewhere nothing in here is collected."""
+"""Tests beside Flower, which `make flower` runs in an environment with flwr: elsewhere none of them is collected."""
 
 from importlib.util import find_spec
 
