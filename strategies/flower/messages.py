@@ -51,7 +51,7 @@ def to_weights(arrays: ArrayRecord | None, layout: Layout) -> Vector:
     """The strategy's new model, whatever the order and the precision of its arrays.
 
     Raises:
-        FusionError: there is none, or it has not the names and shapes of ours.
+        FusionError: there is none, or it has not the names and shapes of ours, or is not finite.
     """
     if arrays is None:
         raise FusionError("the strategy of Flower made no model of these updates; its log line says why")
@@ -64,6 +64,8 @@ def to_weights(arrays: ArrayRecord | None, layout: Layout) -> Vector:
             problem = f"as {array.dtype} {array.shape}, where {view.shape} floats belong"
             raise FusionError(f"the strategy of Flower gave {name!r} {problem}")
         view[...] = array
+    if not np.isfinite(weights).all():
+        raise FusionError("the strategy of Flower gave a model that is not finite")
     return weights
 
 

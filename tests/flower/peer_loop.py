@@ -1,4 +1,4 @@
-"""flwr's own loop (`Strategy.start`), on nodes that answer with updates which were drawn before: the peer of all tests here."""
+"""flwr's own loop (`Strategy.start`), on nodes that answer with updates drawn before: the peer of the tests here."""
 
 from collections.abc import Iterable, Sequence
 
@@ -59,11 +59,8 @@ class AnsweringGrid(StillGrid):
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         asked = [message for message in messages if message.metadata.message_type == MessageType.TRAIN]
-        return (
-            [self._answer(message, given) for message, given in zip(asked, next(self._rounds), strict=True)]
-            if asked
-            else []
-        )
+        given = next(self._rounds) if asked else ()
+        return [self._answer(message, update) for message, update in zip(asked, given, strict=True)]
 
     def _answer(self, asked: Message, given: ClientUpdate) -> Message:
         weights = vector(asked.content["arrays"]).astype(np.float32) + given.delta
