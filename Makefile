@@ -37,7 +37,7 @@ help:  ## list the targets
 demo: $(VENV)/.ready-demo  ## a fleet of daemons learns from real recordings, in about a minute
 	@$(BIN)/fedloom demo $(ARGS)
 
-FLOWER_TESTS = TMPDIR=$${TMPDIR:-$(SCRATCH)} $(FLOWER)/bin/python -m pytest -n 2 --dist loadfile tests/flower
+FLOWER_TESTS = TMPDIR=$${TMPDIR:-$(SCRATCH)} $(FLOWER)/bin/python -m pytest -n 2 --dist loadfile tests/flower tests/aggregator/flower
 
 # With ARGS, which are for the larger part, those with Flower are left out. What fails there does not keep the rest back.
 test: $(VENV)/.ready-dev $(if $(ARGS),,$(FLOWER)/.ready)  ## all tests, on WORKERS processes; with ARGS, without those of `make flower`
