@@ -1,0 +1,1 @@
+"""A Flower app in numpy alone."""
