@@ -19,10 +19,10 @@ def prepared(job, path):
     return result
 
 
-def test_every_example_has_a_job_and_a_readme(examples):
+def test_every_example_has_a_readme_and_a_job_or_an_app_of_flower(examples):
     for folder in sorted(path for path in examples.iterdir() if path.is_dir() and path.name[0] not in "._"):
         assert (folder / "README.md").is_file(), folder
-        assert list(folder.glob("job*.toml")), folder
+        assert list(folder.glob("job*.toml")) or (folder / "pyproject.toml").is_file(), folder
         for path in folder.glob("job*.toml"):
             load_job(path)
 
