@@ -156,7 +156,7 @@ def _max_plain_bytes(job: Job, phase: Phase) -> int:
 
 def _vector_bytes(job: Job, phase: Phase) -> int:
     if phase is Phase.TRAIN:
-        return encoding.encoded_bytes(job.update.encoding, job.model.layout().size)
+        return encoding.encoded_bytes(job.update.encoding, job.model.layout().size, job.update.options)
     return 8 * (1 + 2 * job.model.inputs) if phase is Phase.STATISTICS else 0
 
 

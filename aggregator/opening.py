@@ -143,4 +143,4 @@ def _largest_manifest(job: Job) -> Manifest:
 
 
 def _brief(job: Job, plan: TrainPlan) -> Brief:
-    return Brief(job.name, job.model, job.data, plan, job.update.encoding, job.seed)
+    return Brief(job.name, job.model, job.data, plan, job.update.encoding, job.seed, job.update.options)

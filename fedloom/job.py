@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 import msgspec
 
 from fedloom import config
+from fedloom.compression import Encoding, EncodingOptions, check_options, options_of
 from fedloom.errors import ConfigError
 from fedloom.features import summary_names, summary_width
 from fedloom.learning.plan import Loss, TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.standardise import MAX_MAGNITUDE
 
-Encoding = Literal["float32", "float16", "int8"]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
 Share = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
@@ -113,6 +113,10 @@ class UpdateRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How updates travel and what is admitted."""
 
     encoding: Encoding = "float32"
+    bits: Annotated[int, msgspec.Meta(ge=0, le=8)] = 0
+    """A value, in encodings that leave the choice; 0 is the encoding's own default."""
+    share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
+    """Of the weights, that `topk` sends; 0 is its default."""
     chunk_bytes: Annotated[int, msgspec.Meta(ge=MIN_CHUNK_BYTES, le=120 * 1024)] = CHUNK_BYTES
     """A larger model travels to the devices in pieces of this size; smaller ones where links are too slow, or too often
     cut, for one to get through."""
@@ -122,6 +126,11 @@ class UpdateRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sample count above which an update is refused."""
     max_feature: Annotated[float, msgspec.Meta(gt=0.0, le=MAX_MAGNITUDE)] = 1e9
     """Root mean square of a feature above which a device's statistics are refused."""
+
+    @property
+    def options(self) -> EncodingOptions:
+        """Of the encoding, with its defaults in the place of zeros."""
+        return options_of(self.encoding, self.bits, self.share)
 
 
 class Stopping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -197,6 +206,7 @@ def check_job(job: Job, where: str) -> None:
     if job.training.schedule == "step" and job.training.step_every == 0:
         raise ConfigError(where, "training.step_every", "schedule 'step' needs it", "set it to a number of steps")
     _check_stopping(job, where)
+    check_options(job.update.encoding, job.update.bits, job.update.share, where)
     if job.rounds.min_updates > job.rounds.devices:
         problem = f"{job.rounds.min_updates} updates, but the job starts with {job.rounds.devices} devices"
         raise ConfigError(where, "rounds.min_updates", problem, "set it to rounds.devices at most, or raise that")

@@ -4,33 +4,65 @@
     1     float32  4·p, little-endian
     2     float16  2·p, little-endian; magnitudes over 65,504 saturate
     3     int8     ⌈p/1024⌉ float32 scales, then p signed bytes: w ≈ scale of its block of 1,024 × byte
+    4     int4     see fedloom.wire.encodings.int4, and so on
+    5     sign
+    6     eden
+    7     topk
 
 The device carries what an encoding lost into its next update (error feedback: Seide et al. 2014, 1-bit SGD;
 Karimireddy et al. 2019, arXiv:1901.09847), so that coarse steps do not bias the model.
 """
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
+from fedloom.compression import Encoding, EncodingOptions
 from fedloom.errors import Reason, Refused
-from fedloom.job import Encoding
 from fedloom.learning.layout import Vector
+from fedloom.wire.encodings import eden, int4, sign, topk
 
-CODES: dict[Encoding, int] = {"float32": 1, "float16": 2, "int8": 3}
+CODES: dict[Encoding, int] = {"float32": 1, "float16": 2, "int8": 3, "int4": 4, "sign": 5, "eden": 6, "topk": 7}
 NAMES: dict[int, Encoding] = {code: name for name, code in CODES.items()}
 BLOCK = 1024
 _FLOAT16_MAX = 65504.0
 
 
-def encoded_bytes(encoding: Encoding, size: int) -> int:
-    """The exact length of `size` weights."""
+class _Codec(Protocol):
+    """An encoding in a file of its own."""
+
+    def encoded_bytes(self, size: int, options: EncodingOptions) -> int: ...
+
+    def encode(self, vector: Vector, options: EncodingOptions, seed: int) -> bytes: ...
+
+    def decode(self, data: bytes | memoryview, out: Vector) -> None: ...
+
+
+_CODECS: dict[Encoding, _Codec] = {"int4": int4, "sign": sign, "eden": eden, "topk": topk}
+_NO_OPTIONS = EncodingOptions()
+
+
+def encoded_bytes(encoding: Encoding, size: int, options: EncodingOptions = _NO_OPTIONS) -> int:
+    """The exact length of `size` weights: it does not depend on what they are."""
+    if codec := _CODECS.get(encoding):
+        return codec.encoded_bytes(size, options)
     if encoding == "int8":
         return 4 * -(-size // BLOCK) + size
     return size * (2 if encoding == "float16" else 4)
 
 
-def encode(vector: Vector, encoding: Encoding) -> bytes:
-    """The bytes of `vector` (p,); not finite stays not finite, for the receiver to refuse."""
+def encode(vector: Vector, encoding: Encoding, options: EncodingOptions = _NO_OPTIONS, seed: int = 0) -> bytes:
+    """The bytes of `vector` (p,); not finite stays not finite, for the receiver to refuse.
+
+    `seed` is for encodings that draw something; let it be another one for each device and round.
+
+    Raises:
+        ValueError: the encoding has no such options.
+    """
+    if codec := _CODECS.get(encoding):
+        with np.errstate(invalid="ignore", over="ignore"):  # not finite: the scale says so to the receiver
+            return codec.encode(vector, options, seed)
     if encoding == "float32":
         return vector.astype("<f4", copy=False).tobytes()
     if encoding == "float16":
@@ -47,14 +79,17 @@ def encode(vector: Vector, encoding: Encoding) -> bytes:
 
 
 def decode(data: bytes | memoryview, encoding: Encoding, out: Vector) -> None:
-    """Write the vector in `data` into `out` (p,).
+    """Write the vector in `data` into `out` (p,), with O(p) more memory, whatever the bytes say.
 
     Raises:
-        Refused: WRONG_LENGTH, or NON_FINITE where a value is NaN or infinite.
+        Refused: WRONG_LENGTH, MALFORMED, or NON_FINITE where a value is NaN or infinite.
     """
-    if len(data) != encoded_bytes(encoding, out.size):
+    if codec := _CODECS.get(encoding):
+        with np.errstate(invalid="ignore", over="ignore"):
+            codec.decode(data, out)
+    elif len(data) != encoded_bytes(encoding, out.size):
         raise Refused(Reason.WRONG_LENGTH, f"{len(data)} bytes of {encoding} for {out.size} weights")
-    if encoding == "float32":
+    elif encoding == "float32":
         out[:] = np.frombuffer(data, "<f4")
     elif encoding == "float16":
         out[:] = np.frombuffer(data, "<f2")

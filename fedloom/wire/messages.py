@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from fedloom.job import Data, Encoding
+from fedloom.compression import Encoding, EncodingOptions
+from fedloom.job import Data
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.names import MAX_NAME
@@ -98,6 +99,8 @@ class Brief(msgspec.Struct, frozen=True, array_like=True):
     plan: TrainPlan
     encoding: Encoding
     seed: Count
+    options: EncodingOptions = EncodingOptions()
+    """Of the encoding."""
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):

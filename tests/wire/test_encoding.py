@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedloom.compression import options_of
 from fedloom.errors import Reason, Refused
 from fedloom.wire.encoding import BLOCK, CODES, NAMES, decode, encode, encoded_bytes
 
@@ -17,8 +18,9 @@ encodings = st.sampled_from(sorted(CODES))
 
 def through(vector, encoding):
     out = np.full(vector.size, np.nan, np.float32)
-    data = encode(vector, encoding)
-    assert len(data) == encoded_bytes(encoding, vector.size)
+    options = options_of(encoding, 0, 0.0)
+    data = encode(vector, encoding, options)
+    assert len(data) == encoded_bytes(encoding, vector.size, options)
     decode(data, encoding, out)
     return out
 
@@ -47,7 +49,7 @@ def test_float16_saturates_instead_of_overflowing():
 
 @given(finite, encodings, st.integers(-3, 3).filter(bool))
 def test_any_other_length_is_refused(vector, encoding, change):
-    data = encode(vector, encoding)
+    data = encode(vector, encoding, options_of(encoding, 0, 0.0))
     data = data[:change] if change < 0 else data + bytes(change)
     with pytest.raises(Refused) as refusal:
         decode(data, encoding, np.empty_like(vector))
@@ -105,8 +107,8 @@ def test_error_feedback_keeps_the_sum_true(seed):
 
 
 def test_codes_are_fixed_for_ever():
-    assert CODES == {"float32": 1, "float16": 2, "int8": 3}
-    assert NAMES == {1: "float32", 2: "float16", 3: "int8"}
+    assert CODES == {"float32": 1, "float16": 2, "int8": 3, "int4": 4, "sign": 5, "eden": 6, "topk": 7}
+    assert {NAMES[code]: code for code in NAMES} == CODES
     assert encode(np.array([1, -2], np.float32), "float32").hex() == "0000803f000000c0"
     assert encode(np.array([1, -2], np.float32), "float16").hex() == "003c00c0"
     # one block: scale 2/127 as float32, then 64 (63.5 rounds to even) and -127

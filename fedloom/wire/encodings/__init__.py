@@ -1,0 +1,1 @@
+"""Encodings that lose more than rounding does, a file and a paper each; `fedloom.wire.encoding` calls them by name."""
