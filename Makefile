@@ -69,9 +69,9 @@ fmt: $(VENV)/.ready-dev  ## format the code and apply safe fixes
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.ready-dev  ## every benchmark, beside its peer; about three quarters of an hour
+bench: $(VENV)/.ready-dev  ## every benchmark, beside its peer; about an hour
 	@set -e; for name in footprint round_latency crypto_cost join ingest recovery fusion; do $(BIN)/python benchmarks/$$name.py $(ARGS); done
-	@set -e; for name in asynchronous transfer; do $(BIN)/python benchmarks/$$name.py; done
+	@set -e; for name in asynchronous transfer compression; do $(BIN)/python benchmarks/$$name.py; done
 
 clean:  ## remove the environments and everything that was built or cached
 	rm -rf $(VENV) $(FLOWER) benchmarks/.device-env benchmarks/.peer-flwr dist build *.egg-info .mypy_cache .ruff_cache \

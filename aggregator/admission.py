@@ -206,6 +206,8 @@ def _check_vector(update: Update, code: int, gate: Gate) -> None:
     if code != (encoding.CODES[gate.job.update.encoding] if phase is Phase.TRAIN else 0):
         raise Refused(Reason.WRONG_ENCODING, f"encoding {code}")
     if phase is Phase.TRAIN:
+        if len(update.vector) != (expected := _vector_bytes(gate.job, phase)):
+            raise Refused(Reason.WRONG_LENGTH, f"{len(update.vector)} bytes, {expected} expected")
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite, and is refused
             encoding.decode(update.vector, gate.job.update.encoding, gate.weights)
         norm = _norm(gate.weights)

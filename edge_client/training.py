@@ -105,12 +105,12 @@ class Training:
 
     def _encode(self, work: Work, delta: Vector) -> tuple[bytes, bytes | None]:
         """The update's bytes, and what they have lost: that is added to the next update (error feedback)."""
-        encoding = work.brief.encoding
+        encoding, options = work.brief.encoding, work.brief.options
         if encoding == "float32":
             return encode(delta, encoding), None
         if work.residual and (kept := self._residual(work.residual)):
             delta += np.frombuffer(kept, "<f4")
-        vector = encode(delta, encoding)
+        vector = encode(delta, encoding, options, self._seed(work, b"fedloom/1/encoding"))
         sent = np.empty_like(delta)
         decode(vector, encoding, sent)
         delta -= sent
@@ -123,9 +123,12 @@ class Training:
         return self._trainer
 
     def _rng(self, work: Work) -> np.random.Generator:
+        return np.random.default_rng(self._seed(work, b"fedloom/1/rng"))
+
+    def _seed(self, work: Work, purpose: bytes) -> int:
         """The same for each attempt of a round, so that a run can be repeated."""
         seed = f"{work.brief.seed}/{self._device.hex()}/{work.manifest.round}".encode()
-        return np.random.default_rng(int.from_bytes(sha256(b"fedloom/1/rng" + seed).digest(), "big"))
+        return int.from_bytes(sha256(purpose + seed).digest(), "big")
 
     def _data(self, work: Work) -> Prepared:
         """The job's data, standardised as the model wants it."""

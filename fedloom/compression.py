@@ -6,30 +6,34 @@ import msgspec
 
 from fedloom.errors import ConfigError
 
-Encoding = Literal["float32", "float16", "int8", "int4", "sign", "eden", "topk"]
+Encoding = Literal["float32", "float16", "int8", "eden", "topk"]
+Bits = Annotated[int, msgspec.Meta(ge=0, le=4)]
+"""0 is not set."""
+SentShare = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+"""Likewise."""
 
-_BITS: dict[Encoding, range] = {"eden": range(1, 5), "topk": range(1, 9)}
-"""What `bits` may be; the first is the default."""
-_SHARE: dict[Encoding, float] = {"topk": 0.05}
-"""The defaults of `share`."""
+_BITS = 1
+_SHARE = 0.05
 
 
 class EncodingOptions(msgspec.Struct, frozen=True, array_like=True):
     """How an encoding is done; zero is what it has no use for."""
 
-    bits: Annotated[int, msgspec.Meta(ge=0, le=8)] = 0
-    """Of a value."""
-    share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
-    """Of the weights, that are sent."""
+    bits: Bits = 0
+    """Of each weight, with `eden`."""
+    share: SentShare = 0.0
+    """Of the weights, that `topk` sends."""
 
 
-def options_of(encoding: Encoding, bits: int, share: float) -> EncodingOptions:
-    """The options that a job means by these; zero is the default, where there is one.
+def options_of(encoding: Encoding, bits: int = 0, share: float = 0.0) -> EncodingOptions:
+    """The options that a job means; zero is the default, where the encoding has the option.
 
-    >>> options_of("eden", 0, 0.0).bits, options_of("topk", 0, 0.01).share
+    >>> options_of("eden").bits, options_of("topk", share=0.01).share
     (1, 0.01)
     """
-    return EncodingOptions(bits or min(_BITS.get(encoding, (0,))), share or _SHARE.get(encoding, 0.0))
+    return EncodingOptions(
+        bits=bits or _BITS if encoding == "eden" else 0, share=share or _SHARE if encoding == "topk" else 0.0
+    )
 
 
 def check_options(encoding: Encoding, bits: int, share: float, where: str) -> None:
@@ -38,17 +42,9 @@ def check_options(encoding: Encoding, bits: int, share: float, where: str) -> No
     Raises:
         ConfigError: names it.
     """
-    allowed = _BITS.get(encoding)
-    if bits and not allowed:
+    if bits and encoding != "eden":
         problem = f"encoding {encoding!r} leaves no choice of bits"
-        raise ConfigError(where, "update.bits", problem, f"leave it out, or set update.encoding to {_either(_BITS)}")
-    if bits and allowed and bits not in allowed:
-        remedy = f"choose from {allowed[0]} to {allowed[-1]}"
-        raise ConfigError(where, "update.bits", f"encoding {encoding!r} has none of {bits} bits", remedy)
-    if share and encoding not in _SHARE:
+        raise ConfigError(where, "update.bits", problem, "leave it out, or set update.encoding to 'eden'")
+    if share and encoding != "topk":
         problem = f"encoding {encoding!r} sends all weights"
-        raise ConfigError(where, "update.share", problem, f"leave it out, or set update.encoding to {_either(_SHARE)}")
-
-
-def _either(names: dict[Encoding, range] | dict[Encoding, float]) -> str:
-    return " or ".join(repr(name) for name in names)
+        raise ConfigError(where, "update.share", problem, "leave it out, or set update.encoding to 'topk'")

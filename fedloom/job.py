@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from fedloom import config
-from fedloom.compression import Encoding, EncodingOptions, check_options, options_of
+from fedloom.compression import Bits, Encoding, EncodingOptions, SentShare, check_options, options_of
 from fedloom.errors import ConfigError
 from fedloom.features import summary_names, summary_width
 from fedloom.learning.plan import Loss, TrainPlan
@@ -113,10 +113,10 @@ class UpdateRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How updates travel and what is admitted."""
 
     encoding: Encoding = "float32"
-    bits: Annotated[int, msgspec.Meta(ge=0, le=8)] = 0
-    """A value, in encodings that leave the choice; 0 is the encoding's own default."""
-    share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
-    """Of the weights, that `topk` sends; 0 is its default."""
+    bits: Bits = 0
+    """Of each weight, with `eden`; 0 is 1."""
+    share: SentShare = 0.0
+    """Of the weights, that `topk` sends; 0 is 0.05."""
     chunk_bytes: Annotated[int, msgspec.Meta(ge=MIN_CHUNK_BYTES, le=120 * 1024)] = CHUNK_BYTES
     """A larger model travels to the devices in pieces of this size; smaller ones where links are too slow, or too often
     cut, for one to get through."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fedloom.compression import EncodingOptions
 from fedloom.errors import ConfigError
 from fedloom.job import load_job
 
@@ -72,6 +73,17 @@ def test_a_good_job_loads(job):
         ({"": 'name = "Bad Name"'}, "name: 'Bad Name'"),
         ({"": 'name = "line\\n"'}, "name: "),
         ({"update": "max_feature = 0.0"}, "update.max_feature: 0.0"),
+        ({"update": 'encoding = "topkk"'}, "update.encoding: 'topkk'"),
+        (
+            {"update": 'encoding = "topk"\nbits = 1'},
+            "update.bits: encoding 'topk' leaves no choice of bits; leave it out",
+        ),
+        (
+            {"update": "share = 0.1"},
+            "update.share: encoding 'float32' sends all weights; leave it out, or set update.enc",
+        ),
+        ({"update": 'encoding = "eden"\nbits = 5'}, "update.bits: 5: expected `int` <= 4"),
+        ({"update": 'encoding = "topk"\nshare = 1.5'}, "update.share: 1.5"),
         ({"update": "max_feature = inf"}, "update.max_feature: inf"),
     ],
 )
@@ -80,3 +92,17 @@ def test_what_cannot_work_is_refused(job, changes, message):
         job(**changes)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("update", "bits", "share"),
+    [
+        ("", 0, 0.0),
+        ('encoding = "eden"', 1, 0.0),
+        ('encoding = "eden"\nbits = 3', 3, 0.0),
+        ('encoding = "topk"', 0, 0.05),
+        ('encoding = "topk"\nshare = 0.01', 0, 0.01),
+    ],
+)
+def test_an_encoding_has_its_own_options_and_their_defaults(job, update, bits, share):
+    assert job(update=update).update.options == EncodingOptions(bits, share)

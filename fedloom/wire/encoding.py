@@ -4,10 +4,8 @@
     1     float32  4·p, little-endian
     2     float16  2·p, little-endian; magnitudes over 65,504 saturate
     3     int8     ⌈p/1024⌉ float32 scales, then p signed bytes: w ≈ scale of its block of 1,024 × byte
-    4     int4     see fedloom.wire.encodings.int4, and so on
-    5     sign
-    6     eden
-    7     topk
+    4     eden     about p·b/8, see fedloom.wire.encodings.eden
+    5     topk     about k·(3 + log₂(p/k))/8, see fedloom.wire.encodings.topk
 
 The device carries what an encoding lost into its next update (error feedback: Seide et al. 2014, 1-bit SGD;
 Karimireddy et al. 2019, arXiv:1901.09847), so that coarse steps do not bias the model.
@@ -21,9 +19,9 @@ from numpy.typing import NDArray
 from fedloom.compression import Encoding, EncodingOptions
 from fedloom.errors import Reason, Refused
 from fedloom.learning.layout import Vector
-from fedloom.wire.encodings import eden, int4, sign, topk
+from fedloom.wire.encodings import eden, topk
 
-CODES: dict[Encoding, int] = {"float32": 1, "float16": 2, "int8": 3, "int4": 4, "sign": 5, "eden": 6, "topk": 7}
+CODES: dict[Encoding, int] = {"float32": 1, "float16": 2, "int8": 3, "eden": 4, "topk": 5}
 NAMES: dict[int, Encoding] = {code: name for name, code in CODES.items()}
 BLOCK = 1024
 _FLOAT16_MAX = 65504.0
@@ -39,7 +37,7 @@ class _Codec(Protocol):
     def decode(self, data: bytes | memoryview, out: Vector) -> None: ...
 
 
-_CODECS: dict[Encoding, _Codec] = {"int4": int4, "sign": sign, "eden": eden, "topk": topk}
+_CODECS: dict[Encoding, _Codec] = {"eden": eden, "topk": topk}
 _NO_OPTIONS = EncodingOptions()
 
 

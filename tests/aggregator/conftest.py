@@ -48,6 +48,7 @@ over_selection = {over_selection}
 evaluate = {evaluate}
 [update]
 encoding = "{encoding}"
+share = {share}
 max_norm = 1000.0
 max_samples = 1000
 [stopping]
@@ -77,6 +78,7 @@ def job_text(**changes: Any) -> str:
         "over_selection": 1.3,
         "evaluate": 1.0,
         "encoding": "float32",
+        "share": 0.0,
         "patience": 0,
         "buffer": 0,
         "max_staleness": 3,
@@ -178,7 +180,8 @@ class FakeDevice:
             return Update(0, 0, 0.0, b"", metrics, "")
         vector = np.zeros(self.brief().spec.layout().size, np.float32)
         vector[self.number % vector.size] = 1.0
-        return Update(1, 1, 0.5, encoding.encode(vector, self.brief().encoding), metrics, "")
+        brief = self.brief()
+        return Update(1, 1, 0.5, encoding.encode(vector, brief.encoding, brief.options), metrics, "")
 
 
 class Rig:

@@ -13,6 +13,7 @@ from edge_client.data.prepare import prepare
 from edge_client.events import Answer, Model, Work
 from edge_client.training import Training
 from fedloom import msgpack
+from fedloom.compression import options_of
 from fedloom.learning.evaluate import evaluate
 from fedloom.learning.metrics import Metrics
 from fedloom.learning.plan import TrainPlan
@@ -138,13 +139,13 @@ def test_another_standardiser_reads_the_data_again(source: SourceConfig, make_wo
     assert training.run(work, never) == train(source, work)
 
 
-@pytest.mark.parametrize("encoding", ["float16", "int8"])
+@pytest.mark.parametrize("encoding", ["float16", "int8", "eden", "topk"])
 def test_what_an_encoding_loses_goes_into_the_next_update(
     source: SourceConfig, make_work: MakeWork, encoding: str
 ) -> None:
     exact = make_work()
     true = delta(exact, train(source, exact))
-    work = make_work(encoding=encoding)
+    work = make_work(encoding=encoding, options=options_of(encoding))
     first = train(source, work)
     assert first.residual is not None
     residual = np.frombuffer(first.residual, "<f4")

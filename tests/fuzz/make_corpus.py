@@ -11,6 +11,7 @@ import federation as f
 import numpy as np
 
 from fedloom import msgpack
+from fedloom.compression import options_of
 from fedloom.job import Data
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
@@ -18,6 +19,7 @@ from fedloom.trust import certificates, documents
 from fedloom.trust.tokens import PREFIX, Token, write_token
 from fedloom.wire import messages as m
 from fedloom.wire.chunks import Transfer, chunk_hashes, split
+from fedloom.wire.encoding import encode
 from fedloom.wire.envelope import Header, Type, write_clear
 from fedloom.wire.once import seal_once
 
@@ -101,6 +103,10 @@ def vectors() -> list[bytes]:
         b"\x02\x72" + np.full(2, 0.5, "<f4").tobytes() + bytes(1027),
         b"\x02\x72" + scales.tobytes() + bytes(1027),
         b"\x02\x00" + np.array([3e38], "<f4").tobytes() + b"\x7f",
+        *(b"\x03\x72" + encode(whole, "eden", options_of("eden", bits=bits), 7) for bits in (1, 3)),
+        b"\x03\x00" + b"\x01" + bytes(4) + np.array([np.nan], "<f4").tobytes() + b"\x80",
+        *(b"\x04\x72" + encode(whole, "topk", options_of("topk", share=share)) for share in (0.01, 0.5)),
+        b"\x04\x01" + b"\xff" * 4 + bytes(8),
     ]
 
 
@@ -111,6 +117,7 @@ def bodies(value: object) -> list[bytes]:
 
 def admissions() -> list[bytes]:
     half, int8 = VECTOR.astype("<f2").tobytes(), np.array([0.5], "<f4").tobytes() + b"\x01\x02\xff\x00"
+    eden, topk = (encode(VECTOR, name, options_of(name)) for name in ("eden", "topk"))
     nan, samples = np.full(4, np.nan, "<f4").tobytes(), 2**63
     return [
         b"\x00\x01" + msgpack.encode(UPDATE),
@@ -122,6 +129,8 @@ def admissions() -> list[bytes]:
         b"\x00\x02" + msgpack.encode(UPDATE),
         b"\x00\x01" + msgpack.encode(m.Update(samples, 1, float("nan"), nan, METRICS, "")),
         b"\x00\x01" + HUGE_BYTES,
+        b"\x05\x04" + msgpack.encode(m.Update(5, 1, 2.5, eden, METRICS, "")),
+        b"\x06\x05" + msgpack.encode(m.Update(5, 1, 2.5, topk, METRICS, "")),
     ]
 
 

@@ -215,4 +215,6 @@ _GATES = (
     f.gate(encoding="int8"),
     f.gate(m.Phase.STATISTICS),
     f.gate(m.Phase.EVALUATE),
+    f.gate(encoding="eden"),
+    f.gate(encoding="topk"),
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile.attacks import ATTACKS, LARGE, MAX_SAMPLES
+from hostile.attacks import ATTACKS, LARGE, MAX_SAMPLES, VALUES
 from hostile.rig import HONEST, INPUTS, Rig, intake_of, job_text, open_rig
 from hostile.target import Target, write
 
@@ -23,6 +23,8 @@ from fedloom.wire import envelope
 from fedloom.wire.messages import Phase, Update, Verdict
 
 ENCODINGS = ("float32", "float16", "int8")
+FEW_BITS = {"eden": 0.0, "topk": 0.0004}
+"""With the share that is one of 2,048 weights: what topk leaves out of the honest vectors is zero."""
 FLOOD = 4000
 BUCKET_S = 5.0
 """After so long a pause the throttle looks at a whole burst again."""
@@ -79,9 +81,18 @@ def make_rig(tmp_path):
 @pytest.mark.parametrize("suite", ["x25519", "hybrid"])
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_each_attack_is_refused_for_its_reason_and_the_round_is_that_of_the_honest(make_rig, encoding, suite):
-    rig = make_rig(encoding=encoding, suite=suite)
+    check_attacks(make_rig(encoding=encoding, suite=suite), [*ATTACKS, LARGE[encoding]])
+
+
+@pytest.mark.parametrize(("encoding", "share"), FEW_BITS.items())
+def test_a_vector_of_few_bits_is_refused_like_any_other(make_rig, encoding, share):
+    """The other attacks need an update that is larger than these are."""
+    check_attacks(make_rig(encoding=encoding, share=share), [*VALUES, LARGE[encoding]])
+
+
+def check_attacks(rig, attacks):
     evil, refusals = rig.devices[-1], intake_of(rig).refusals
-    for attack in [*ATTACKS, LARGE[encoding]]:
+    for attack in attacks:
         refusals.clear()
         evil.receipt_order.clear()
         send(rig, evil, attack.make(evil))

@@ -18,7 +18,7 @@ encodings = st.sampled_from(sorted(CODES))
 
 def through(vector, encoding):
     out = np.full(vector.size, np.nan, np.float32)
-    options = options_of(encoding, 0, 0.0)
+    options = options_of(encoding)
     data = encode(vector, encoding, options)
     assert len(data) == encoded_bytes(encoding, vector.size, options)
     decode(data, encoding, out)
@@ -49,7 +49,7 @@ def test_float16_saturates_instead_of_overflowing():
 
 @given(finite, encodings, st.integers(-3, 3).filter(bool))
 def test_any_other_length_is_refused(vector, encoding, change):
-    data = encode(vector, encoding, options_of(encoding, 0, 0.0))
+    data = encode(vector, encoding, options_of(encoding))
     data = data[:change] if change < 0 else data + bytes(change)
     with pytest.raises(Refused) as refusal:
         decode(data, encoding, np.empty_like(vector))
@@ -107,9 +107,13 @@ def test_error_feedback_keeps_the_sum_true(seed):
 
 
 def test_codes_are_fixed_for_ever():
-    assert CODES == {"float32": 1, "float16": 2, "int8": 3, "int4": 4, "sign": 5, "eden": 6, "topk": 7}
+    assert CODES == {"float32": 1, "float16": 2, "int8": 3, "eden": 4, "topk": 5}
     assert {NAMES[code]: code for code in NAMES} == CODES
     assert encode(np.array([1, -2], np.float32), "float32").hex() == "0000803f000000c0"
     assert encode(np.array([1, -2], np.float32), "float16").hex() == "003c00c0"
+    # one bit, seed 7, whose SHAKE-128 begins with two zeros; S = 5 / (0.798 · 4/√2) of −1/√2 and 3/√2; their signs
+    assert encode(np.array([1, -2], np.float32), "eden", options_of("eden"), 7).hex() == "0107000000dacb0d4040"
+    # one weight: its magnitude; its place 1 is the low bit 1 and the high part 0; its sign
+    assert encode(np.array([1, -2], np.float32), "topk", options_of("topk")).hex() == "0100000000000040" + "8080" + "00"
     # one block: scale 2/127 as float32, then 64 (63.5 rounds to even) and -127
     assert encode(np.array([1, -2], np.float32), "int8").hex() == "0402813c" + "40" + "81"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edge_client.events import Answer, Work
-from fedloom.wire import encoding
+from fedloom.wire.encoding import CODES, encode
 from fedloom.wire.messages import Phase, Update
 from sim.client import Train
 from sim.dice import Dice, Rates
@@ -34,6 +34,7 @@ over_selection = {over_selection}
 evaluate = {evaluate}
 [update]
 encoding = "{encoding}"
+share = {share}
 chunk_bytes = {chunk_bytes}
 max_norm = 1000.0
 max_samples = 1000
@@ -62,6 +63,8 @@ class Scenario(NamedTuple):
     over_selection: float
     evaluate: float
     encoding: str
+    share: float
+    """Of the weights, that are sent where the encoding leaves some out: one."""
     buffer: int
     """Updates that an asynchronous job fuses at once; 0 is a job of rounds."""
     max_staleness: int
@@ -92,6 +95,7 @@ def draw(dice: Dice) -> Scenario:
     buffer = dice.pick((0, 0, 1, 2))
     odd = dice.pick(("", "", "", "restored", "cloned", "malicious")) if devices > 2 else ""
     is_large = dice.chance(0.2)
+    encoding = dice.pick(("float32", "float32", "float16", "int8", "eden", "topk"))
     return Scenario(
         devices=devices,
         wanted=devices - (odd != "") - (dice.below(2) if devices > 3 else 0),
@@ -103,7 +107,8 @@ def draw(dice: Dice) -> Scenario:
         cohort=1.0 if buffer else dice.pick((1.0, 1.0, 0.5)),
         over_selection=dice.pick((1.0, 1.3, 2.0)),
         evaluate=dice.pick((0.0, 1.0)),
-        encoding=dice.pick(("float32", "float32", "float16", "int8")),
+        encoding=encoding,
+        share=0.001 if encoding == "topk" else 0.0,
         buffer=buffer,
         max_staleness=dice.pick((1, 4)),
         stays=dice.chance(0.3),
@@ -156,8 +161,9 @@ def honest(number: int, dice: Dice) -> Train:
         vector = np.zeros(spec.layout().size, np.float32)
         vector[number] = 1.0
         name = work.brief.encoding
+        data = encode(vector, name, work.brief.options)
         residual = None if name == "float32" else np.zeros_like(vector).tobytes()
-        return Answer(Update(1, 1, 0.5, encoding.encode(vector, name), metrics, ""), encoding.CODES[name], residual)
+        return Answer(Update(1, 1, 0.5, data, metrics, ""), CODES[name], residual)
 
     return train
 

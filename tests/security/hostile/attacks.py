@@ -16,6 +16,7 @@ from fedloom.trust.seal import Recipient, SealKey, SealSuite
 from fedloom.trust.signing import SigningKey
 from fedloom.wire import encoding as codec
 from fedloom.wire.chunks import split
+from fedloom.wire.encodings.hadamard import block_sizes
 from fedloom.wire.envelope import HEADER_BYTES, MAX_OVERHEAD_BYTES, MSGPACK, Type
 from hostile.target import CLEAR, Target, write
 
@@ -62,33 +63,42 @@ def _header(name: str, reason: Reason, answered: bool = False, **changes: Any) -
 
 
 def _filled(value: float) -> Callable[[Target], bytes]:
-    """A vector that is one value all over, or as near as the encoding comes to it: int8 gets that as a scale."""
+    """A vector that is one value all over, or all of whose scales are that."""
 
     def vector(target: Target) -> bytes:
-        if target.encoding == "int8":
-            blocks = -(-target.size // codec.BLOCK)
-            return np.full(blocks, value, "<f4").tobytes() + b"\x7f" * target.size
+        data, (start, end, kind) = bytearray(target.vector()), _floats(target)
         with np.errstate(over="ignore"):
-            return np.full(target.size, value, "<f2" if target.encoding == "float16" else "<f4").tobytes()
+            data[start:end] = np.full((end - start) // np.dtype(kind).itemsize, value, kind).tobytes()
+        return bytes(data)
 
     return vector
 
 
 def _last(value: float) -> Callable[[Target], bytes]:
-    """A good vector but for the last weight; int8: but for the last scale."""
+    """A good vector but for the last weight, or the last scale."""
 
     def vector(target: Target) -> bytes:
-        data, kind = bytearray(target.vector()), "<f2" if target.encoding == "float16" else "<f4"
+        data, (_, end, kind) = bytearray(target.vector()), _floats(target)
         bad = np.array([value], kind).tobytes()
-        end = 4 * -(-target.size // codec.BLOCK) if target.encoding == "int8" else len(data)
         data[end - len(bad) : end] = bad
         return bytes(data)
 
     return vector
 
 
+def _floats(target: Target) -> tuple[int, int, str]:
+    """Where in a vector the floating-point numbers begin and end, and which they are."""
+    return {
+        "float32": (0, 4 * target.size, "<f4"),
+        "float16": (0, 2 * target.size, "<f2"),
+        "int8": (0, 4 * -(-target.size // codec.BLOCK), "<f4"),
+        "eden": (5, 5 + 4 * len(block_sizes(target.size)), "<f4"),
+        "topk": (4, 8, "<f4"),
+    }[target.encoding]
+
+
 def _other_encoding(target: Target) -> str:
-    return {"float32": "float16", "float16": "int8", "int8": "float16"}[target.encoding]
+    return "float16" if target.encoding == "int8" else "int8"
 
 
 def _confused(target: Target) -> bytes:
@@ -220,7 +230,7 @@ VALUES = [
     _body("infinity", Reason.NON_FINITE, vector=_filled(np.inf)),
     _body("one NaN at the end", Reason.NON_FINITE, vector=_last(np.nan)),
     _body("one infinity at the end", Reason.NON_FINITE, vector=_last(-np.inf)),
-    _body("a norm above the cap", Reason.NORM_EXCEEDED, vector=_filled(200.0)),
+    _body("a norm above the cap", Reason.NORM_EXCEEDED, vector=_filled(2000.0)),
     _body("one weight too few", Reason.WRONG_LENGTH, vector=lambda t: t.vector()[:-1]),
     _body("one weight too many", Reason.WRONG_LENGTH, vector=lambda t: t.vector() + b"\x00" * 4),
     _body("another layout", Reason.WRONG_LENGTH, vector=lambda t: t.vector()[: len(t.vector()) // 2]),
@@ -278,6 +288,8 @@ LARGE = {
     "float32": _body("finite, but large", Reason.NORM_EXCEEDED, vector=_filled(3e38)),
     "float16": _body("finite, but large", Reason.NORM_EXCEEDED, vector=_filled(65504.0)),
     "int8": _body("a finite scale whose product is not", Reason.NON_FINITE, vector=_filled(3e38)),
+    "eden": _body("a finite scale whose sum is not", Reason.NON_FINITE, vector=_filled(3e38)),
+    "topk": _body("a weight that is finite, but large", Reason.NORM_EXCEEDED, vector=_filled(3e38)),
 }
 """What is large in one encoding only."""
 

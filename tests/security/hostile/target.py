@@ -47,7 +47,7 @@ class Target(NamedTuple):
         return Header(Type.UPDATE, self.device.keys.root.federation, self.device.id, bytes(16))._replace(**fields)
 
     def vector(self, fill: float = 0.001) -> bytes:
-        return codec.encode(np.full(self.size, fill, np.float32), self.encoding)
+        return codec.encode(np.full(self.size, fill, np.float32), self.encoding, self.device.brief().options)
 
     def update(self, **changes: Any) -> bytes:
         """The body of a good update, but for `changes`."""
