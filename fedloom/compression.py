@@ -16,7 +16,7 @@ _BITS = 1
 _SHARE = 0.05
 
 
-class EncodingOptions(msgspec.Struct, frozen=True, array_like=True):
+class EncodingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How an encoding is done; zero is what it has no use for."""
 
     bits: Bits = 0
