@@ -113,7 +113,7 @@ BODIES = {
     ),
     "brief": (
         BRIEF,
-        "96"  # an array of six
+        "97"  # an array of seven
         "a4" + b"line".hex() +  # job_name
         # spec: a map, so that a field that comes later has its default in what was written before
         "85a6696e7075747301a76f75747075747301a668696464656e90aa61637469766174696f6ea472656c75a764726f706f7574"
@@ -130,7 +130,8 @@ BODIES = {
         "a87363686564756c65a8636f6e7374616e74aa737465705f657665727900ab737465705f666163746f72cb3fe0000000000000"
         "a9746f6c6572616e6365cb0000000000000000a870617469656e636501ab68756265725f64656c7461cb3ff0000000000000"
         "ad636c6173735f7765696768747390"
-        "a4" + b"int8".hex() + "07",  # encoding, seed
+        "a4" + b"int8".hex() + "07" +  # encoding, seed
+        "82" "a4" + b"bits".hex() + "00" "a5" + b"share".hex() + "cb0000000000000000",  # options
     ),
 }  # fmt: skip
 
@@ -212,7 +213,7 @@ def test_model():
 
 def test_brief():
     cipher = seal_brief(BRIEF, b"B" * 32)
-    assert sha256(cipher).hexdigest() == "48dbe1401401fb54625a6ed79c78e52994a0f27ef8a051ff9159a6585223b6d1"
+    assert sha256(cipher).hexdigest() == "63d9ccbac379b741296a276252dd432ab958e5880a55f33bda2a771093a308ac"
     assert open_brief(cipher, b"B" * 32) == BRIEF
 
 
