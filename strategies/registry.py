@@ -144,15 +144,11 @@ def _make(kinds: Iterable[type[Any] | None], options: Mapping[str, Any], where: 
     """One of each kind, with those of the options that it has."""
     wanted = [kind for kind in kinds if kind is not None]
     fields = {field.encode_name: kind for kind in wanted for field in msgspec.structs.fields(kind)}
-    for name, value in options.items():
+    for name in options:
         if name not in fields:
             close = closest(name, fields)
             hint = f"did you mean {close!r}?" if close else f"options here are {', '.join(sorted(fields)) or 'none'}"
             raise ConfigError(where, f"strategy.options.{name}", "is not an option of this strategy", hint)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(
-                where, f"strategy.options.{name}", f"{value} is no number to work with", "see docs/strategies.md"
-            )
     made = []
     for kind in wanted:
         own = {field.encode_name for field in msgspec.structs.fields(kind)}
@@ -160,4 +156,7 @@ def _make(kinds: Iterable[type[Any] | None], options: Mapping[str, Any], where: 
             made.append(msgspec.convert({key: value for key, value in options.items() if key in own}, kind))
         except msgspec.ValidationError as error:
             raise ConfigError(where, "strategy.options", str(error), "see docs/strategies.md") from None
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):  # in the range of its field, as infinity is in many
+            raise ConfigError(where, f"strategy.options.{name}", f"is {value}", "set it to a number")
     return made

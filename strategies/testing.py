@@ -5,7 +5,7 @@
 >>> check_strategy(create(StrategyChoice("fedavg"), "job.toml"))
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,17 @@ _ROUNDING = 1e-5
 _MANY = 40
 """More updates than a rule decodes at once."""
 _PLAN = TrainPlan(loss="mse")
+
+
+class Given(UpdatesInMemory):
+    """What a rule is given here: the aggregator's own update, for rules that compare others with it, is sound."""
+
+    def __init__(self, updates: Iterable[ClientUpdate], trusted: Vector | None = None) -> None:
+        """`trusted` (p,) is that update; None: the mean of the others."""
+        super().__init__(updates)
+        if trusted is None and len(self):
+            trusted = np.mean([update.delta.astype(np.float64) for update in self], axis=0).astype(np.float32)
+        self.trusted: Vector | None = trusted
 
 
 class BrokenPromiseError(AssertionError):
@@ -57,12 +68,12 @@ class Subject(NamedTuple):
 
     def bits(self, given: Sequence[ClientUpdate]) -> bytes:
         """Of the model and the state that they make."""
-        weights, state = self.fuse(UpdatesInMemory(given))
+        weights, state = self.fuse(Given(given))
         return weights.tobytes() + msgpack.encode(state)
 
     def weights(self, given: Sequence[ClientUpdate]) -> Vector:
         """That they make."""
-        return self.fuse(UpdatesInMemory(given)).weights
+        return self.fuse(Given(given)).weights
 
 
 def check_strategy(strategy: Strategy, *, fewest: int = 1) -> None:
@@ -95,7 +106,7 @@ def _gap(one: Vector, other: Vector) -> str:
     return "" if gap <= _ROUNDING * max(1.0, float(np.abs(one).max())) else f"a weight differs by {gap:.3g}"
 
 
-class _Reused(UpdatesInMemory):
+class _Reused(Given):
     """Hands out one buffer for all deltas, as the aggregator's spool does."""
 
     def __iter__(self) -> Iterator[ClientUpdate]:
@@ -103,7 +114,7 @@ class _Reused(UpdatesInMemory):
             yield from block.updates
 
 
-class _SmallBlocks(UpdatesInMemory):
+class _SmallBlocks(Given):
     """Hands out blocks of three, save where all were asked for at once."""
 
     def blocks(self, rows: int) -> Iterator[Block]:
@@ -150,8 +161,8 @@ def _ignores_scale_of_samples(subject: Subject) -> str:
 
 
 def _touches_nothing(subject: Subject) -> str:
-    given, weights = UpdatesInMemory(subject.updates(6)), _weights()
-    state = subject.fuse(UpdatesInMemory(subject.updates(6))).state
+    given, weights = Given(subject.updates(6)), _weights()
+    state = subject.fuse(Given(subject.updates(6))).state
     before = [array.tobytes() for array in _arrays(given, weights)], msgpack.encode(state)
     fused = subject.strategy.fuse(weights, given, state)
     if ([array.tobytes() for array in _arrays(given, weights)], msgpack.encode(state)) != before:
@@ -180,7 +191,7 @@ def _survives_a_restart(subject: Subject) -> str:
     initial = subject.strategy.initial_state(_SIZE)
     went_on = restarted = Fused(_weights(), initial)
     for number in range(3):
-        given = UpdatesInMemory(subject.updates(9 + number))
+        given = Given(subject.updates(9 + number))
         went_on = subject.fuse(given, went_on.state)
         read = msgpack.decode(msgpack.encode(restarted.state), type(initial))
         restarted = subject.fuse(given, read)
@@ -214,8 +225,8 @@ def _lets_nothing_through(subject: Subject) -> str:
         for count in (1, len(given)):
             poisoned = [*(_poisoned(update, bad) for update in given[:count]), *given[count:]]
             try:
-                fused = subject.fuse(UpdatesInMemory(poisoned))
-                after = subject.fuse(UpdatesInMemory(given), fused.state)
+                fused = subject.fuse(Given(poisoned, Given(given).trusted))
+                after = subject.fuse(Given(given), fused.state)
             except FusionError:
                 continue
             if not (np.isfinite(fused.weights).all() and np.isfinite(after.weights).all()):
