@@ -8,7 +8,8 @@ With `asynchronous.buffer = 1` it is the paper's server, which takes one update 
 each mixed in like that, and the mean is taken, so that none comes first. The paper mixes in the device's own model,
 w^(t−τ) + Δ_k; here Δ_k is added to the newest model, which is the same for τ = 0 (see docs/decisions/0013).
 
-Source: Xie, Koyejo, Gupta 2019, "Asynchronous federated optimization", arXiv:1903.03934, algorithm 1 and section 5.2.
+Source: Xie, Koyejo, Gupta 2019, "Asynchronous federated optimization", arXiv:1903.03934, algorithm 1; s(τ) as in its
+experiments.
 """
 
 from typing import ClassVar, Literal

@@ -3,7 +3,7 @@
 The paper's Δw is w − w_k, so that it subtracts; and its η is 1.
 
 Source: Hsu, Qi, Brown 2019, "Measuring the effects of non-identical data distribution for federated visual
-classification", arXiv:1909.06335, section 4.3.
+classification", arXiv:1909.06335, FedAvgM.
 """
 
 import msgspec

@@ -1,13 +1,13 @@
 """Normalised averaging: Δ = τ_eff · Σ_k p_k · Δ_k / ‖a_k‖₁, with p_k = n_k / n and τ_eff = Σ_k p_k · ‖a_k‖₁.
 
 ‖a_k‖₁ is how often device k has added its learning rate times a gradient: its steps τ_k for plain SGD, and with local
-momentum ρ, as in the paper's section 4, (τ_k − ρ·(1 − ρ^τ_k) / (1 − ρ)) / (1 − ρ). Without that division, a device that
-takes more steps draws the model to its own optimum, and the federation converges to the wrong place.
+momentum ρ (τ_k − ρ·(1 − ρ^τ_k) / (1 − ρ)) / (1 − ρ). Without that division, a device that takes more steps draws the
+model to its own optimum, and the federation converges to the wrong place.
 
 The steps are what devices say they are. A device that took none has nothing to normalise and counts for nothing.
 
 Source: Wang, Liu, Liang, Joshi, Poor 2020, "Tackling the objective inconsistency problem in heterogeneous federated
-optimization", NeurIPS, arXiv:2007.07481, section 5; ‖a_k‖₁ as in the examples of its section 4.
+optimization", NeurIPS, arXiv:2007.07481, the update rule of FedNova; ‖a_k‖₁ as in its examples of local solvers.
 """
 
 from typing import ClassVar

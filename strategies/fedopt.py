@@ -10,7 +10,7 @@ m begins at 0 and v at τ², the least that the paper allows. As in the paper no
 v = 0, and corrects that of FedAdam as Kingma and Ba do, so that its first rounds take larger steps.)
 
 Source: Reddi, Charles, Zaheer, Garrett, Rush, Konečný, Kumar, McMahan 2021, "Adaptive federated optimization",
-arXiv:2003.00295, algorithm 2; β₁, β₂ and τ as in its section 5, FedAdagrad without momentum.
+arXiv:2003.00295, algorithm 2; β₁, β₂ and τ as in its experiments, FedAdagrad without momentum.
 """
 
 import msgspec
