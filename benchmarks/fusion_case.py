@@ -4,11 +4,14 @@ import argparse
 import gc
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 RUNS = 3
+READING = "reading once, s"
+"""One pass over the bytes of all updates."""
 
 
 class Case(NamedTuple):
@@ -36,20 +39,20 @@ def from_arguments(arguments: Sequence[str]) -> Case:
     return Case(**vars(parser.parse_args(arguments)))
 
 
-def report(empty_mib: float, fuse: Callable[[], object], floor: Callable[[], object] | None = None) -> None:
+def report(
+    empty_mib: float, fuse: Callable[[], object], floors: Mapping[str, Callable[[], object]] = MappingProxyType({})
+) -> None:
     """Print what it costs as JSON: the best of RUNS, and the peak of the resident memory meanwhile.
 
-    `empty_mib` is what was resident before there were updates.
+    `empty_mib` is what was resident before there were updates; `floors` are what no fusion can do without.
     """
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
     before_mib = resident_mib()
     seconds = best_s(fuse, RUNS)
     peak_mib = resident_mib("VmHWM")
-    found = {"seconds": seconds, "added_mib": peak_mib - before_mib, "whole_mib": peak_mib - empty_mib}
-    if floor:
-        found["floor_s"] = best_s(floor, RUNS)
-    print(json.dumps(found))
+    memory = {"added_mib": peak_mib - before_mib, "whole_mib": peak_mib - empty_mib}
+    print(json.dumps({"seconds": seconds, **memory, "floors": {name: best_s(floors[name], RUNS) for name in floors}}))
 
 
 def best_s(work: Callable[[], object], runs: int) -> float:

@@ -4,9 +4,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
-from fusion_case import Case, from_arguments, report, resident_mib
+from fusion_case import READING, Case, from_arguments, report, resident_mib
 
 from aggregator.records import Answer
 from aggregator.spool import Spool, SpooledUpdates
@@ -17,6 +18,7 @@ from strategies import ClientUpdate, Updates, UpdatesInMemory, create
 from strategies.base import Matrix
 
 SAMPLES = 10
+Floors = dict[str, Callable[[], object]]
 
 
 def deltas(case: Case) -> Matrix:
@@ -29,15 +31,15 @@ def deltas(case: Case) -> Matrix:
     return matrix
 
 
-def in_memory(case: Case) -> tuple[Updates, Callable[[], object]]:
+def in_memory(case: Case) -> tuple[Updates, Floors]:
     """The updates, and one pass over the same bytes."""
     matrix = deltas(case)
     made = [ClientUpdate(number.to_bytes(16, "big"), SAMPLES, row) for number, row in enumerate(matrix)]
-    return UpdatesInMemory(made), lambda: [row.sum() for row in matrix]
+    return UpdatesInMemory(made), {READING: lambda: [row.sum() for row in matrix]}
 
 
-def spooled(case: Case, directory: Path) -> tuple[Updates, Callable[[], object]]:
-    """The updates in a segment as the aggregator writes it, and one pass over its bytes."""
+def spooled(case: Case, directory: Path) -> tuple[Updates, Floors]:
+    """The updates in a segment as the aggregator writes it, and one pass over its bytes, or two."""
     spool = Spool(directory / "spool")
     segment = spool.segment(bytes(16), 1, 1)
     rng, entries = np.random.default_rng(1), []
@@ -47,13 +49,16 @@ def spooled(case: Case, directory: Path) -> tuple[Updates, Callable[[], object]]
         answer = Answer(number.to_bytes(16, "big"), bytes(32), Verdict.ACCEPTED, "", SAMPLES, encoding=1, body=body)
         entries += spool.append(segment, [answer])
 
-    def read() -> None:
-        buffer = np.empty(case.weights, np.float32)
+    def read(is_checked: bool) -> None:
+        buffer = np.empty(case.weights, np.uint32)  # of any bits: a sum of floats would overflow
         with segment.open("rb", buffering=0) as file:
             while file.readinto(buffer.data):
-                np.add.reduce(buffer.view(np.uint32))  # of any bits: a sum of floats would overflow
+                np.add.reduce(buffer, dtype=np.uint32)
+                if is_checked:
+                    crc32(buffer.data)
 
-    return SpooledUpdates(segment, entries, case.weights), read
+    floors: Floors = {READING: lambda: read(False), "reading once and checksums, s": lambda: read(True)}
+    return SpooledUpdates(segment, entries, case.weights), floors
 
 
 def main() -> None:
@@ -63,10 +68,10 @@ def main() -> None:
     strategy = create(StrategyChoice(case.rule, options), "benchmark")
     empty_mib = resident_mib()
     with tempfile.TemporaryDirectory(prefix="fedloom-fusion-") as name:
-        updates, floor = in_memory(case) if case.source == "memory" else spooled(case, Path(name))
+        updates, floors = in_memory(case) if case.source == "memory" else spooled(case, Path(name))
         weights = np.zeros(case.weights, np.float32)
         state = strategy.initial_state(case.weights)
-        report(empty_mib, lambda: strategy.fuse(weights, updates, state), floor)
+        report(empty_mib, lambda: strategy.fuse(weights, updates, state), floors)
 
 
 if __name__ == "__main__":
