@@ -76,18 +76,19 @@ class Subject(NamedTuple):
         return self.fuse(Given(given)).weights
 
 
-def check_strategy(strategy: Strategy, *, fewest: int = 1) -> None:
-    """Hold it to all of `PROMISES`; what is only a `Combine` is tested as `Composed(Mine(), Sgd())`.
+def check_strategy(given: Strategy | Callable[[], Strategy], *, fewest: int = 1) -> None:
+    """Hold a strategy, or those that a function makes, to all of `PROMISES`.
 
-    `fewest` is how many updates it needs; with fewer it must raise FusionError.
+    What is only a `Combine` is tested as `Composed(Mine(), Sgd())`. `fewest` is how many updates it needs; with fewer
+    it must raise FusionError.
 
     Raises:
         BrokenPromiseError: names the promise, and how it was broken.
     """
-    subject = Subject(strategy, fewest)
     for promise, check in PROMISES.items():
+        strategy = given() if callable(given) else given
         try:
-            problem = check(subject)
+            problem = check(Subject(strategy, fewest))
         except FusionError as error:
             problem = f"sound updates are refused ({error}); if it needs more than {fewest}, say so: fewest="
         except (FedloomError, ArithmeticError, LookupError, TypeError, ValueError) as error:

@@ -206,6 +206,12 @@ def test_a_broken_promise_is_found_and_named(strategy, promise):
         check_strategy(strategy)
 
 
+def test_a_function_that_makes_strategies_is_tested_likewise():
+    check_strategy(lambda: made("fedavg"))
+    with pytest.raises(BrokenPromiseError, match="it remembers in its state alone"):
+        check_strategy(lambda: Composed(Elephant(), Sgd()))
+
+
 def test_how_few_are_enough_is_a_promise_too():
     class Three(Bad):
         def combine(self, updates, size):
