@@ -84,6 +84,26 @@ def test_a_stale_update_counts_in_the_buffer_that_is_open_scaled_down(rig):
     assert [(each.round, each.staleness, each.verdict) for each in seen] == [(3, 2, Verdict.ACCEPTED)]
 
 
+def test_fedasync_mixes_updates_in_one_at_a_time(make_rig):
+    rig = make_rig(devices=DEVICES, count=3, evaluate=0.0, inputs=7, buffer=1, min_updates=1)
+    path = rig.config.job
+    path.write_text(path.read_text().replace('"fedbuff"', '"fedasync"\noptions = { mixing = 0.5 }'))
+    rig.boot()
+    rig.ready()
+    rig.work()
+    slow = rig.devices[3]
+    stale = slow.update()
+    answer(rig, 0)
+    answer(rig, 1)
+    rig.send(slow, stale)
+    rig.work()
+    moved = [weights(rig, version + 1) - weights(rig, version) for version in range(3)]
+    # α = ½ of each one-hot update, and of that which is two models old ½ · 3^−½
+    assert [float(step[number]) for step, number in zip(moved, (0, 1, 3), strict=True)] == pytest.approx(
+        [0.5, 0.5, 0.5 / np.sqrt(3.0)], rel=1e-6
+    )
+
+
 def test_a_device_may_be_in_one_buffer_twice_with_different_bases_and_no_more(make_open):
     rig = make_open(buffer=4, count=2)
     device = rig.devices[0]
