@@ -79,6 +79,13 @@ def test_scalars_of_numpy_stay_what_they_are():
     assert [type(value) for value in (other.single, other.double, other.whole)] == [np.float32, np.float64, np.int64]
 
 
+def test_the_same_memory_is_the_same_bytes():
+    """Whatever order attributes were set in, and whatever order bytes had: the file's name is their hash."""
+    one = SimpleNamespace(a=np.arange(3, dtype="<f8"), b=1)
+    other = SimpleNamespace(b=1, a=np.arange(3, dtype=">f8"))
+    assert msgpack.encode(capture(one, {})) == msgpack.encode(capture(other, {}))
+
+
 def test_functions_and_classes_are_the_constructors():
     old, new = SimpleNamespace(rule=len, kind=dict, count=1), SimpleNamespace(rule=sum, kind=list, count=0)
     restore(new, capture(old, vars(old)))
