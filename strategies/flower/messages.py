@@ -9,7 +9,7 @@ from flwr.serverapp.strategy import Strategy
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedloom.learning.layout import Layout, Vector
-from strategies.base import ClientUpdate, FusionError, Updates
+from strategies.base import ClientUpdate, FusionError, Updates, check_finite
 
 RECORD = "arrays"
 
@@ -64,8 +64,7 @@ def to_weights(arrays: ArrayRecord | None, layout: Layout) -> Vector:
             problem = f"as {array.dtype} {array.shape}, where {view.shape} floats belong"
             raise FusionError(f"the strategy of Flower gave {name!r} {problem}")
         view[...] = array
-    if not np.isfinite(weights).all():
-        raise FusionError("the strategy of Flower gave a model that is not finite")
+    check_finite(weights)
     return weights
 
 

@@ -94,7 +94,9 @@ class FlowerRule(NamedTuple):
 
 
 def _own(state: State) -> FlowerState:
-    assert isinstance(state, FlowerState)  # noqa: S101  # our own, by the protocol
+    """Raises TypeError: it is another rule's."""
+    if not isinstance(state, FlowerState):
+        raise TypeError(f"the state is a {type(state).__name__}, not FlowerState")
     return state
 
 
