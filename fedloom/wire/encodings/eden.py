@@ -92,9 +92,8 @@ def decode(data: bytes | memoryview, out: Vector) -> None:
     count = len(block_sizes(out.size))
     scales = np.frombuffer(data, "<f4", count, _HEAD.size)
     numbers = unpack(memoryview(data)[_HEAD.size + 4 * count :], out.size, bits)
-    _QUANTISERS[bits].centroids.take(numbers, out=out, mode="clip")
-    for block, scale in zip(blocks(out), scales, strict=True):
-        block *= scale
+    for block, its_numbers, scale in zip(blocks(out), blocks(numbers), scales, strict=True):
+        np.multiply(_QUANTISERS[bits].centroids[its_numbers], scale, out=block)
         transform(block)
     out *= _signs(seed, out.size)
 

@@ -1,5 +1,7 @@
 """Every encoding with error feedback, as a device does it: all that was meant is sent in the end."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -71,10 +73,24 @@ def test_damage_gives_a_finite_vector_or_a_refusal(name, options, data, size):
         blob[data.draw(st.integers(0, len(blob) - 1))] = data.draw(st.integers(0, 255))
     out = np.empty(size, np.float32)
     try:
-        decode(blob, name, out)
+        with np.errstate(over="ignore", invalid="ignore"):  # as in admission
+            decode(blob, name, out)
     except Refused:
         return
     assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize(("name", "options"), [*KINDS, ("topk", options_of("topk", share=1.0))])
+def test_decoding_takes_memory_for_a_few_vectors_at_most(name, options):
+    size = 200_000
+    vector, out = np.linspace(-1, 1, size, dtype=np.float32), np.empty(size, np.float32)
+    data = encode(vector, name, options)
+    tracemalloc.start()
+    try:
+        decode(data, name, out)
+        assert tracemalloc.get_traced_memory()[1] <= 7 * out.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 @kinds
