@@ -180,7 +180,7 @@ def table(name: str, results: Sequence[Result]) -> str:
     for each in results:
         encode_ms, decode_ms = cost_ms(each.variant)
         accuracies = " | ".join(
-            f"{100 * np.mean(values):.2f} ± {100 * np.std(values):.2f} | {-points(values, reference):+.2f}"
+            f"{100 * np.mean(values):.2f} ± {100 * np.std(values):.2f} | {_signed(points(values, reference))}"
             for values, reference in ((each.unseen, first.unseen), (each.holdout, first.holdout))
         )
         ratio, rounds = first.bytes / each.bytes, rounds_to(each.curve, first.holdout.mean() - AIM_POINTS / 100)
@@ -189,6 +189,10 @@ def table(name: str, results: Sequence[Result]) -> str:
             f"| {rounds:.0f} | {encode_ms:.1f} | {decode_ms:.1f} |"
         )
     return "\n".join(lines)
+
+
+def _signed(lost: float) -> str:
+    return f"{0.0 - round(lost, 2):+.2f}"  # never −0
 
 
 def rows(name: str, results: Sequence[Result]) -> list[report.Row]:
