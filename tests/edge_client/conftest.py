@@ -287,10 +287,10 @@ class Bench:
         topics, ref = self.aggregator.topics, model.ref
         return self.do(*(Came(topics.chunk(ref.cipher_hash, n), model.chunk(n)) for n in range(len(ref.chunk_hashes))))
 
-    def work(self) -> Work:
-        """Invite the device to a new round; returns what it is to do."""
+    def work(self, **changes: Any) -> Work:
+        """Invite the device to a new round, with a brief of `changes`; returns what it is to do."""
         model = self.aggregator.model()
-        manifest = self.aggregator.manifest(model=model)
+        manifest = self.aggregator.manifest(model=model, **changes)
         actions = [*self.manifest(manifest), *self.down(self.aggregator.task(manifest)), *self.chunks(model)]
         (work,) = [action.work for action in actions if isinstance(action, Train)]
         return work

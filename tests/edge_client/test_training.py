@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edge_client.data.config import SourceConfig
 from edge_client.data.prepare import prepare
-from edge_client.events import Answer, Model, Work
+from edge_client.events import Answer, Model, StoreOutbox, Trained, Work
 from edge_client.training import Training
 from fedloom import msgpack
 from fedloom.compression import options_of
@@ -22,7 +24,7 @@ from fedloom.learning.standardise import Moments, Standardiser
 from fedloom.wire.brief import open_brief
 from fedloom.wire.encoding import decode
 from fedloom.wire.envelope import parse
-from fedloom.wire.messages import Manifest, Phase, Task
+from fedloom.wire.messages import Manifest, Phase, Task, Verdict
 
 SPEC = ModelSpec(inputs=2, outputs=2)
 MakeWork = Callable[..., Work]
@@ -155,6 +157,47 @@ def test_what_an_encoding_loses_goes_into_the_next_update(
     assert second.residual is not None
     compensated = delta(work, second) + np.frombuffer(second.residual, "<f4")
     np.testing.assert_allclose(compensated, true + residual, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("encoding", ["int8", "eden", "topk"])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rounds=st.lists(
+        st.tuples(st.sampled_from(["accepted", "accepted", "late", "rejected", ""]), st.booleans()), min_size=2
+    )
+)
+def test_what_is_left_is_in_the_sum_exactly_once_whatever_ends_a_round(
+    aggregator: Any, source: SourceConfig, make_bench: Callable[..., Any], encoding: str, rounds: list[tuple[str, bool]]
+) -> None:
+    """In a row of accepted updates, what was sent and what is left are what was meant; any other end begins anew."""
+    residuals = {b"": b""}
+    training, exact = (Training(source, b"D" * 16, residuals.__getitem__) for _ in range(2))
+    changes = {"encoding": encoding, "options": options_of(encoding, share=0.2 if encoding == "topk" else 0.0)}
+    bench, current = make_bench(), b""
+    bench.up()
+    for verdict, dies in rounds:
+        work = bench.work(**changes)
+        assert work.residual == current
+        answer, twin = training.run(work, never), exact.run(unencoded(work), never)
+        assert answer is not None
+        assert twin is not None
+        (entry,) = [each.entry for each in bench.do(Trained(work, answer)) if isinstance(each, StoreOutbox)]
+        residuals[entry.digest] = answer.residual or b""
+        if not current:
+            sent, meant = np.zeros((2, SPEC.layout().size))
+        sent += delta(work, answer)
+        meant += np.frombuffer(twin.update.vector, "<f4")
+        np.testing.assert_allclose(sent + np.frombuffer(residuals[entry.digest], "<f4"), meant, atol=1e-5)
+        if dies:  # with the update on disk, which goes on being sent
+            bench = make_bench(bench.state, (entry,))
+            bench.up()
+        if verdict:
+            bench.down(aggregator.receipt(entry.blob, Verdict(verdict)))
+        current = entry.digest if verdict == "accepted" else b""
+
+
+def unencoded(work: Work) -> Work:
+    return work._replace(brief=msgspec.structs.replace(work.brief, encoding="float32"))
 
 
 @pytest.mark.parametrize(
