@@ -6,8 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aggregator.admission import believe, examine, screen
+from fedloom.compression import EncodingOptions
 from fedloom.errors import Reason, Refused
 from fedloom.trust.seal import Recipient, SealKey, SealSuite
+from fedloom.wire.encoding import CODES, encode
 from fedloom.wire.envelope import Header, Type, write_clear, write_sealed
 from fedloom.wire.messages import Update, Verdict
 
@@ -93,6 +95,26 @@ def scaled(value, size=4):
 )
 def test_bodies(gate, device, update, reason):
     assert reason_of(gate, device, device.update(update)) is reason
+
+
+@pytest.mark.parametrize(
+    ("encoding", "options", "others"),
+    [
+        ("eden", EncodingOptions(bits=1), EncodingOptions(bits=2)),
+        ("topk", EncodingOptions(share=0.25), EncodingOptions(share=1.0)),
+    ],
+)
+def test_an_encoding_with_other_options_than_the_jobs_is_refused(make_rig, encoding, options, others):
+    rig = make_rig(encoding=encoding)
+    rig.boot()
+    rig.ready()
+    rig.work()
+    device, gate = rig.devices[0], rig.parts.core.coordinator._intake._gate
+    vector = np.array([0, 1, 0, 0], np.float32)
+    other, right = (Update(5, 1, 2.5, encode(vector, encoding, each), b"", "") for each in (others, options))
+    assert reason_of(gate, device, device.update(other)) is Reason.WRONG_LENGTH
+    assert admit(gate, device, device.update(right)).encoding == CODES[encoding]
+    np.testing.assert_allclose(gate.weights, vector, atol=1e-6)
 
 
 def moments(count=2.0, total=1.0, squares=1.0):
