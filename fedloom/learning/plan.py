@@ -7,6 +7,7 @@ import msgspec
 Loss = Literal["mse", "huber", "binary_cross_entropy", "cross_entropy"]
 Optimiser = Literal["sgd", "momentum", "nesterov", "adam"]
 Schedule = Literal["constant", "step", "cosine"]
+Correction = Literal["none", "scaffold", "feddyn"]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
@@ -47,3 +48,7 @@ class TrainPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     huber_delta: Positive = 1.0
     class_weights: tuple[NonNegative, ...] = ()
     """One weight a class, in the order of `data.classes`; empty is all equal."""
+    correction: Correction = "none"
+    """What keeps a device from drifting to its own optimum, see fedloom.learning.corrections. Set by the strategy."""
+    measure_loss: bool = False
+    """Whether devices tell the mean loss of the round's model on the samples that they train on. Set by the strategy."""

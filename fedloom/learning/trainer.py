@@ -35,6 +35,8 @@ class FitResult(NamedTuple):
     """Samples in `loss_sum`; fewer than `samples` if the last epoch was cut short."""
     stopped: Stopped
     """Why training ended. `diverged`: loss or weights are no longer finite."""
+    rate_sum: float
+    """Σ of the steps' learning rates."""
 
     @property
     def mean_loss(self) -> float:
@@ -80,21 +82,26 @@ class Trainer:
         data: Dataset,
         rng: np.random.Generator,
         should_stop: Callable[[], bool] | None = None,
+        linear: Array | None = None,
     ) -> FitResult:
         """Train from `weights` (p,), which stay as they are. `rng` decides order and dropout, and nothing else.
 
-        `should_stop` is called before every step: to end early, or to feed a watchdog. Keep it cheap.
+        `should_stop` is called before every step: to end early, or to feed a watchdog. Keep it cheap. `linear` (p,) is
+        added to each step's gradient, where the plan has a correction.
 
         Raises:
-            ValueError: weights or data do not fit the model.
+            ValueError: weights, data or `linear` do not fit the model and its plan.
         """
         rows = self._check(weights, data)
+        if linear is not None and (linear.shape != (self._size,) or self.plan.correction == "none"):
+            correction = self.plan.correction
+            raise ValueError(f"a linear term of shape {linear.shape}, {self._size} weights, correction {correction}")
         samples = len(rows.x)
         batch = min(self.plan.batch_size or samples, samples)
         if self._buffers is None or self._buffers.step.network.batch < batch:
             self._buffers = None  # let go of the old ones first
             self._buffers = _Buffers(self.spec, self.plan, batch, self._dtype)
-        self._buffers.step.start(weights)
+        self._buffers.step.start(weights, 0.0 if linear is None else linear)
         # A diverging run ends in inf and NaN, which are looked for below, and is no reason for a warning a step.
         with np.errstate(over="ignore", invalid="ignore", under="ignore", divide="ignore"):
             return _Run(self.plan, self._buffers, rows, batch, rng, should_stop).fit()
@@ -138,6 +145,7 @@ class _Run:
         planned = plan.local_epochs * math.ceil(self._samples / batch)
         self._total_steps = min(planned, plan.max_steps or planned)
         self._steps = 0
+        self._rate_sum = 0.0
         self._done = 0
         self._loss_sum = 0.0
 
@@ -162,7 +170,8 @@ class _Run:
         weights = self._step.network.weights[0].copy()
         if not np.isfinite(weights).all():
             stopped = "diverged"
-        return FitResult(weights, self._samples, self._steps, epochs, self._loss_sum, self._done, stopped)
+        sums = self._loss_sum, self._done
+        return FitResult(weights, self._samples, self._steps, epochs, *sums, stopped, self._rate_sum)
 
     def _epoch(self) -> Stopped | None:
         """One pass over the data; why it ended before its time, or None."""
@@ -200,6 +209,7 @@ class _Run:
         rate = learning_rate(self._plan, self._steps, self._total_steps)
         step.run(rows, targets[None], self._share(start, stop), rate, self._rng, self._values[:, start:stop])
         self._steps += 1
+        self._rate_sum += rate
 
     def _share(self, start: int, stop: int) -> float | Array:
         """1/m, or (1, m, 1) of class weight/m: the mean does not depend on which classes a batch happens to hold."""
