@@ -122,6 +122,8 @@ class UpdateRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cut, for one to get through."""
     max_norm: Annotated[float, msgspec.Meta(gt=0.0)] = 1e6
     """Euclidean norm above which an update is refused."""
+    max_control_norm: Annotated[float, msgspec.Meta(gt=0.0)] = 1e6
+    """The same of the change of a control variate (SCAFFOLD), which is as large as a gradient."""
     max_samples: PositiveInt = 10_000_000
     """Sample count above which an update is refused."""
     max_feature: Annotated[float, msgspec.Meta(gt=0.0, le=MAX_MAGNITUDE)] = 1e9
@@ -203,6 +205,12 @@ def check_job(job: Job, where: str) -> None:
         raise ConfigError(
             where, "data.target", f"{job.data.target!r} is also a feature", "take it out of data.features"
         )
+    for key, value, default in (
+        ("correction", job.training.correction, "none"),
+        ("measure_loss", job.training.measure_loss, False),
+    ):
+        if value != default:
+            raise ConfigError(where, f"training.{key}", "is the strategy's to set", "leave it out; see [strategy]")
     if job.training.schedule == "step" and job.training.step_every == 0:
         raise ConfigError(where, "training.step_every", "schedule 'step' needs it", "set it to a number of steps")
     _check_stopping(job, where)

@@ -21,6 +21,15 @@ class FusionError(FedloomError):
     """The updates cannot be fused by this rule; the model of the round before stays."""
 
 
+class PlanError(FedloomError):
+    """A rule cannot work with what a job's [training] asks for."""
+
+    def __init__(self, key: str, problem: str, remedy: str) -> None:
+        """`key` of [training]."""
+        super().__init__(f"training.{key}: {problem}; {remedy}")
+        self.key, self.problem, self.remedy = f"training.{key}", problem, remedy
+
+
 class ClientUpdate(NamedTuple):
     """One admitted client update."""
 
@@ -95,7 +104,15 @@ class Strategy(Protocol):
         ...
 
     def plan(self, round_number: int, base: TrainPlan, state: State) -> TrainPlan:
-        """What the devices shall do in this round, given the job's own plan."""
+        """What the devices shall do in this round, given the job's own plan.
+
+        Raises:
+            PlanError: they cannot do both; that does not depend on the round.
+        """
+        ...
+
+    def broadcast(self, state: State) -> Vector | None:
+        """(p,) that the devices need beside the round's weights (SCAFFOLD's c); None in most rules."""
         ...
 
     def fuse(self, weights: Vector, updates: Updates, state: State) -> Fused:
@@ -133,6 +150,18 @@ class ServerOptimiser(Protocol):
 
     def step(self, weights: Vector, direction: Direction, state: State) -> Fused:
         """New weights (p,) float32; the direction is used up."""
+        ...
+
+
+class LocalPlan(Protocol):
+    """What may come before all: another plan for the devices than the job's own."""
+
+    def plan(self, base: TrainPlan) -> TrainPlan:
+        """The plan of every round.
+
+        Raises:
+            PlanError: it cannot be had beside what the job asks for.
+        """
         ...
 
 

@@ -1,13 +1,14 @@
 """A rule that is put together: pre-steps, then one way to combine the updates, then one server optimiser.
 
-FedAvg is mean ∘ sgd, FedAdam mean ∘ adam, a robust rule trimmed mean ∘ sgd: any of the one with any of the other.
+FedAvg is mean ∘ sgd, FedAdam mean ∘ adam, a robust rule trimmed mean ∘ sgd: any of the one with any of the other. What
+the devices do may be a part of it as well: FedProx is FedAvg with another plan for them.
 """
 
 from typing import NamedTuple
 
 from fedloom.learning.layout import Vector
 from fedloom.learning.plan import TrainPlan
-from strategies.base import Combine, Fused, PreStep, ServerOptimiser, State, Updates, check_finite
+from strategies.base import Combine, Fused, LocalPlan, PreStep, ServerOptimiser, State, Updates, check_finite
 
 
 class Composed(NamedTuple):
@@ -16,6 +17,8 @@ class Composed(NamedTuple):
     combine: Combine
     server: ServerOptimiser
     before: tuple[PreStep, ...] = ()
+    local: LocalPlan | None = None
+    """None: the devices do what the job says."""
 
     @property
     def is_asynchronous(self) -> bool:
@@ -27,8 +30,12 @@ class Composed(NamedTuple):
         return self.server.initial_state(size)
 
     def plan(self, round_number: int, base: TrainPlan, state: State) -> TrainPlan:
-        """The job's plan as it is."""
-        return base
+        """The job's own, or what `local` makes of it."""
+        return self.local.plan(base) if self.local else base
+
+    def broadcast(self, state: State) -> Vector | None:
+        """Nothing: what is composed looks at weight differences alone."""
+        return None
 
     def fuse(self, weights: Vector, updates: Updates, state: State) -> Fused:
         """Prepare, combine, step. What is not finite reaches neither the server's memory nor the model."""

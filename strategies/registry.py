@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fedloom.errors import ConfigError
-from fedloom.job import StrategyChoice
+from fedloom.job import Job, StrategyChoice
 from fedloom.learning.layout import Layout
+from fedloom.learning.plan import TrainPlan
 from fedloom.suggest import closest
-from strategies.base import Strategy
+from strategies.base import PlanError, Strategy
 from strategies.composed import Composed
 from strategies.fedasync import Mixed
 from strategies.fedavg import Mean, Sgd
@@ -25,6 +26,10 @@ from strategies.fedexp import Extrapolated
 from strategies.fednova import Normalised
 from strategies.fedopt import Adagrad, Adam, Yogi
 from strategies.qfedavg import Fair
+from strategies.feddyn import FedDyn
+from strategies.fedprox import Proximal
+from strategies.measured import Measured
+from strategies.scaffold import Scaffold
 
 FLOWER = "flwr:"
 """Begins the name of a strategy of Flower: `flwr:FedAdam`, or `flwr:package.module:Class`."""
@@ -37,6 +42,7 @@ class Recipe(NamedTuple):
 
     combine: type[Any]
     server: type[Any] = Sgd
+    local: type[Any] | None = None
 
 
 COMPOSED: dict[str, Recipe] = {
@@ -47,11 +53,12 @@ COMPOSED: dict[str, Recipe] = {
     "fedyogi": Recipe(Mean, Yogi),
     "fedexp": Recipe(Extrapolated),
     "fednova": Recipe(Normalised),
-    "qfedavg": Recipe(Fair),
+    "qfedavg": Recipe(Fair, local=Measured),
     "fedbuff": Recipe(Buffered),
     "fedasync": Recipe(Mixed),
+    "fedprox": Recipe(Mean, local=Proximal),
 }
-WHOLE: dict[str, type[Any]] = {}
+WHOLE: dict[str, type[Any]] = {"feddyn": FedDyn, "scaffold": Scaffold}
 """Rules that are not composed, because they touch what the devices do as well."""
 SERVERS: dict[str, type[Any]] = {
     "sgd": Sgd,
@@ -84,6 +91,29 @@ def create(choice: StrategyChoice, where: str, is_asynchronous: bool = False, la
     return strategy
 
 
+def create_for(job: Job, where: str) -> Strategy:
+    """The rule of a job, which can work with the rest of it.
+
+    Raises:
+        ConfigError: see `create`; or it cannot.
+    """
+    strategy = create(job.strategy, where, job.asynchronous is not None, job.model.layout())
+    try:
+        first_plan(strategy, job)
+    except PlanError as error:
+        raise ConfigError(where, error.key, error.problem, error.remedy) from None
+    return strategy
+
+
+def first_plan(strategy: Strategy, job: Job) -> TrainPlan:
+    """What the devices do in the first round; what they send and are sent is the same in each.
+
+    Raises:
+        PlanError: the rule cannot work with the job's own plan.
+    """
+    return strategy.plan(1, job.training, strategy.initial_state(job.model.layout().size))
+
+
 def _build(choice: StrategyChoice, where: str) -> Strategy:
     whole = WHOLE.get(choice.name)
     recipe = COMPOSED.get(choice.name)
@@ -96,8 +126,9 @@ def _build(choice: StrategyChoice, where: str) -> Strategy:
         return made  # type: ignore[no-any-return]  # the contract suite holds it to the protocol
     server = _named(choice.server, SERVERS, "strategy.server", where) if choice.server else recipe.server
     before = [_named(name, BEFORE, "strategy.before", where) for name in choice.before]
-    combine, made_server, *made_before = _make([recipe.combine, server, *before], choice.options, where)
-    return Composed(combine, made_server, tuple(made_before))
+    local = [recipe.local] if recipe.local else []
+    combine, made_server, *rest = _make([recipe.combine, server, *before, *local], choice.options, where)
+    return Composed(combine, made_server, tuple(rest[: len(before)]), rest[-1] if local else None)
 
 
 def _refuse_parts(choice: StrategyChoice, where: str) -> None:

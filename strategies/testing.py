@@ -220,6 +220,16 @@ def _plans_purely(subject: Subject) -> str:
     return "" if is_same else "the second plan of round 1 is another"
 
 
+def _broadcasts_a_vector(subject: Subject) -> str:
+    for state in (subject.strategy.initial_state(_SIZE), subject.fuse(UpdatesInMemory(subject.updates(17))).state):
+        beside = subject.strategy.broadcast(state)
+        if beside is not None and (beside.dtype != np.float32 or beside.shape != (_SIZE,)):
+            return f"{beside.dtype} {beside.shape} of float32 {(_SIZE,)}"
+        if beside is not None and not np.isfinite(beside).all():
+            return "it is not finite"
+    return ""
+
+
 def _lets_nothing_through(subject: Subject) -> str:
     given = subject.updates(14)
     for bad in (np.nan, np.inf, -np.inf, float(np.finfo(np.float32).max)):
@@ -279,6 +289,7 @@ PROMISES: dict[str, Callable[[Subject], str]] = {
     "the size of blocks changes nothing but rounding": _ignores_blocks,
     "its state survives a restart": _survives_a_restart,
     "a plan is a pure function": _plans_purely,
+    "what it broadcasts is nothing, or a finite float32 vector of the same size": _broadcasts_a_vector,
     "what is not finite never passes": _lets_nothing_through,
     "too little is a FusionError": _refuses_too_few,
     "an asynchronous rule takes stale updates": _takes_stale_updates,

@@ -1,4 +1,4 @@
-"""Corrections of client drift: what a device adds to its gradients, and how what it remembers goes on from round to round.
+"""Corrections of client drift: what a device adds to its gradients, and how what it remembers goes on.
 
 A device that takes many steps walks to the optimum of its own data. It remembers a vector of its own, which starts at
 zero, and adds a linear term b to each step's gradient:

@@ -33,6 +33,16 @@ def evaluate(spec: ModelSpec, loss: Loss, weights: Array, data: Dataset, huber_d
     return metrics
 
 
+def mean_loss(spec: ModelSpec, loss: Loss, weights: Array, data: Dataset, huber_delta: float = 1.0) -> float:
+    """The mean of the samples' losses, as `evaluate` adds them up.
+
+    Raises:
+        ValueError: weights or data do not fit the model.
+    """
+    metrics = evaluate(spec, loss, weights, data, huber_delta)
+    return float(metrics.sums[1] / metrics.sums[0])
+
+
 def _measure(loss: Loss, logits: Array, y: Array, targets: Array) -> NDArray[np.float64]:
     """What follows samples and loss in the metrics' vector, of one block: logits and targets (b, k)."""
     match loss:

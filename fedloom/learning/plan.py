@@ -51,4 +51,4 @@ class TrainPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     correction: Correction = "none"
     """What keeps a device from drifting to its own optimum, see fedloom.learning.corrections. Set by the strategy."""
     measure_loss: bool = False
-    """Whether devices tell the mean loss of the round's model on the samples that they train on. Set by the strategy."""
+    """Whether devices tell the mean loss of the round's model on what they train on. Set by the strategy."""

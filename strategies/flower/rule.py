@@ -61,6 +61,9 @@ class FlowerRule(NamedTuple):
         except FusionError:
             return base
 
+    def broadcast(self, state: State) -> None:
+        """Nothing: Flower's strategies send weights alone."""
+
     def planned(self, base: TrainPlan, state: FlowerState) -> TrainPlan:
         """The same.
 

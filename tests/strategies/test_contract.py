@@ -170,8 +170,29 @@ class Careless(NamedTuple):
     def plan(self, round_number, base, state):
         return base
 
+    def broadcast(self, state):
+        return None
+
     def fuse(self, weights, updates, state):
         return Fused(weights + Mean().combine(updates, weights.size).astype(np.float32), state)
+
+
+class Chatty(NamedTuple):
+    """A whole rule that broadcasts in float64."""
+
+    is_asynchronous: bool = False
+
+    def initial_state(self, size):
+        return State()
+
+    def plan(self, round_number, base, state):
+        return base
+
+    def broadcast(self, state):
+        return np.zeros(33)
+
+    def fuse(self, weights, updates, state):
+        return Composed(Mean(), Sgd()).fuse(weights, updates, state)
 
 
 class Moody(Careless):
@@ -199,6 +220,7 @@ class Moody(Careless):
         (Composed(Mean(), Doubling()), "finite float32 vector of the same size: float64"),
         (Careless(), "what is not finite never passes"),
         (Moody(), "a plan is a pure function"),
+        (Chatty(), "what it broadcasts is nothing, or a finite float32 vector"),
     ],
 )
 def test_a_broken_promise_is_found_and_named(strategy, promise):
