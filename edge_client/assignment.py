@@ -66,7 +66,8 @@ class Assignment:
         body = round_.manifest.body
         if body.model is None:
             return Step([]) if body.phase is Phase.DONE else self._work(round_, state)
-        if self._model is not None and self._model.plain_hash == body.model.plain_hash:
+        wanted = body.model.plain_hash, body.model.control_hash
+        if self._model is not None and (self._model.plain_hash, self._model.control_hash) == wanted:
             return self._work(round_, state)
         size, limit = body.model.cipher_bytes, self._max_model_bytes
         if size > limit:

@@ -90,13 +90,21 @@ class Delivery:
             return True
         return outlasts(entry.job, entry.counts_until, manifest.body)
 
-    def residual_left(self) -> dict[str, bytes]:
-        """What becomes of the residual when an update ends without being accepted: it goes if it was a part of that.
+    def leaves(self, is_accepted: bool = False) -> dict[str, bytes]:
+        """What the state must say of residual and variate before the update that waits may end.
 
-        The update may have been accepted long ago and the receipt lost; then the residual is in the model already.
-        What an encoding has lost once is lost, then, but never counted twice.
+        Without a receipt it may have been accepted long ago all the same. The residual goes: it may be in the model
+        already, and what an encoding has lost once is lost, then, but never counted twice. The variate stays, until a
+        task for a later manifest tells whether it counts; so there is no second answer to this one.
         """
-        return {"residual": b"", "residual_job": b""} if self.entry is not None and self.entry.has_residual else {}
+        entry, changes = self.entry, dict[str, bytes]()
+        if entry is not None and entry.has_residual:
+            changes |= {"residual": entry.digest, "residual_job": entry.job}
+            if not is_accepted:
+                changes |= {"residual": b"", "residual_job": b""}
+        if entry is not None and entry.has_control:
+            changes |= {"offered": entry.digest, "answered": entry.manifest}
+        return changes
 
     def is_expired(self, now_s: float) -> bool:
         """Whether the update has waited for too long: nobody may ever answer it."""

@@ -104,9 +104,9 @@ class Effects:
                 self._directory.sleeping.write(time.time() + seconds)
             case events.Wake():
                 self._directory.sleeping.write(None)
-            case events.StoreOutbox(entry, residual):
+            case events.StoreOutbox(entry, residual, control):
                 failpoint("device.trained")
-                self._directory.store(entry, residual)
+                self._directory.store(entry, residual, control)
                 failpoint("device.outbox-stored")
             case events.DropOutbox(digest):
                 failpoint("device.receipt-came")

@@ -82,6 +82,9 @@ class Model(NamedTuple):
     plain_hash: bytes
     weights: Vector
     standardiser: Standardiser | None
+    control_hash: bytes = b""
+    control: Vector | None = None
+    """(p,): the server's control variate, where the strategy has one."""
 
 
 class Work(NamedTuple):
@@ -95,6 +98,8 @@ class Work(NamedTuple):
     """None in the statistics round."""
     residual: bytes
     """Names the stored error-feedback residual of this job; empty is none."""
+    control: bytes = b""
+    """Names the stored control variate of this job; empty: it is zero."""
 
 
 class Answer(NamedTuple):
@@ -105,6 +110,8 @@ class Answer(NamedTuple):
     """Code of the vector's encoding; 0 where there is none."""
     residual: bytes | None = None
     """The new error-feedback residual, little-endian float32; None leaves the old one as it is."""
+    control: bytes | None = None
+    """The control variate that this update makes, likewise; it becomes current when the aggregator has counted it."""
 
 
 class Awaken(NamedTuple):
@@ -197,14 +204,15 @@ class Heard(NamedTuple):
 
 
 class StoreOutbox(NamedTuple):
-    """Put an update, and the residual that goes with it, on disk."""
+    """Put an update on disk, and the residual and the control variate that go with it."""
 
     entry: OutboxEntry
     residual: bytes | None
+    control: bytes | None = None
 
 
 class DropOutbox(NamedTuple):
-    """Remove an update; its residual too, unless the state names it."""
+    """Remove an update; its residual and its variate too, unless the state names them."""
 
     digest: bytes
 

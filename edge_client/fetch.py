@@ -155,8 +155,8 @@ class Fetch:
         assert self._ref is not None  # noqa: S101 - for the type checker: complete models have one
         size, inputs = brief.spec.layout().size, brief.spec.inputs
         standardised = inputs if brief.data.standardise else None
-        weights, standardiser = open_model(cipher or self._cipher, self._ref, key, size, standardised)
-        return Model(self._ref.plain_hash, weights, standardiser)
+        weights, standardiser, control = open_model(cipher or self._cipher, self._ref, key, size, standardised)
+        return Model(self._ref.plain_hash, weights, standardiser, self._ref.control_hash, control)
 
     def _ask(self, now_s: float, again: list[int] | None = None) -> list[Action]:
         """Fill the window; `again` are asked for although they are in it."""

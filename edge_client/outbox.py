@@ -4,18 +4,18 @@
     state                see edge_client.state
     outbox/{digest}      an update that waits for its receipt
     residuals/{digest}   the error-feedback residual that goes with that update
+    controls/{digest}    the control variate that it makes
     download/{hash}      the chunks of a model that have come so far, see edge_client.download
     model.fedloom        the last job's final model
     silent               since when the aggregator has said nothing; there only while it does
     sleeping             until when the device sleeps; there only while it does
 
-A residual becomes current by being named in the state file. Files that nothing names are removed at the start. A
-damaged update or residual is set aside as NAME.damaged-N then, and the device goes on without it; without a sound state
-file it does not start.
+A residual, or a variate, becomes current by being named in the state file. Files that nothing names are removed at the
+start. A damaged update, residual or variate is set aside as NAME.damaged-N then, and the device goes on without it;
+without a sound state file it does not start.
 """
 
 import fcntl
-import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -24,37 +24,25 @@ from typing import NamedTuple
 import msgspec
 
 from edge_client.download import Download
+from edge_client.kept import ASIDE, Damaged, KeptVectors, put_aside
 from edge_client.notes import Note
 from edge_client.state import (
+    CONTROL_MAGIC,
     OUTBOX_MAGIC,
     RESIDUAL_MAGIC,
     STATE_MAGIC,
     DeviceState,
     OutboxEntry,
     from_bytes,
-    sealed,
     to_bytes,
-    unsealed,
 )
 from fedloom.errors import StoreError
 from fedloom.failpoints import failpoint
 from fedloom.files import make_private_directory, sync_directory, try_lock, write_durably
-from fedloom.quarantine import is_aside, set_aside
+from fedloom.quarantine import is_aside
 from fedloom.wire.envelope import HEADER_BYTES
 
 STATE_REMEDY = "run: fedloom-edge repair --config FILE"
-_ASIDE = "it is set aside when the device starts"
-MAX_ASIDE = 3
-"""Damaged files that are kept in each directory; the oldest go."""
-
-log = logging.getLogger("fedloom.edge")
-
-
-class Damaged(NamedTuple):
-    """A file without which the device goes on."""
-
-    path: Path
-    reason: str
 
 
 class Contents(NamedTuple):
@@ -64,7 +52,7 @@ class Contents(NamedTuple):
     """None: there never was one."""
     entries: tuple[OutboxEntry, ...]
     damaged: tuple[Damaged, ...] = ()
-    """Updates and residuals that are not what was written."""
+    """Updates, residuals and variates that are not what was written."""
 
 
 class StateDirectory:
@@ -77,12 +65,14 @@ class StateDirectory:
         self.silent = Note(path / "silent")
         self.sleeping = Note(path / "sleeping")
         self._outbox = path / "outbox"
-        self._residuals = path / "residuals"
+        self.residuals = KeptVectors(path / "residuals", RESIDUAL_MAGIC)
+        self.controls = KeptVectors(path / "controls", CONTROL_MAGIC)
         self.download = Download(path / "download")
         self._starts: dict[bytes, int] = {}
         """Where the blobs of updates begin in their files."""
         self._lock: int | None = None
-        self._current_residual = b""
+        self._named: DeviceState | None = None
+        """The state on disk: what it names stays there, too."""
         self._manifest_version = 0
 
     def hold(self) -> None:
@@ -93,7 +83,7 @@ class StateDirectory:
             TrustError: others may enter it.
         """
         try:
-            for each in (self.path, self._outbox, self._residuals, self.download.path):
+            for each in (*self._synced, self.download.path):
                 make_private_directory(each)
             self._sync_names()
             self._lock = try_lock(self.path / "lock")
@@ -107,8 +97,12 @@ class StateDirectory:
         """What is found here counts, but the process before may have died before it had made the names durable."""
         with suppress(PermissionError):
             sync_directory(self.path.parent)
-        for each in (self.path, self._outbox, self._residuals):
+        for each in self._synced:
             sync_directory(each)
+
+    @property
+    def _synced(self) -> tuple[Path, ...]:
+        return self.path, self._outbox, self.residuals.path, self.controls.path
 
     def release(self) -> None:
         """Let another process hold it."""
@@ -150,12 +144,11 @@ class StateDirectory:
                 path for path in self._files(self._outbox) if not (path.name.startswith(".") or is_aside(path))
             )
             entries = tuple(entry for path in names if (entry := self._read_entry(path, damaged)) is not None)
-            if state and state.residual and (found := self._look_at_residual(state.residual)):
-                damaged.append(found)
+            damaged += self.residuals.damaged(_residuals_of(state)) + self.controls.damaged(_controls_of(state))
         except OSError as error:
             raise StoreError(f"{error.filename}: cannot be read ({error.strerror}); check its owner") from None
         if state:
-            self._current_residual, self._manifest_version = state.residual, state.manifest_version
+            self._named, self._manifest_version = state, state.manifest_version
         return Contents(state, entries, tuple(damaged))
 
     def is_state_damaged(self) -> bool:
@@ -174,19 +167,22 @@ class StateDirectory:
         """Remove files that a crash has left behind and nothing names, set damaged ones aside; returns what is left.
 
         Without its residual the device's error feedback begins at zero. That is safe: what its encodings have lost so
-        far is lost, and nothing is counted twice.
+        far is lost, and nothing is counted twice. Without its variate that begins at zero, too.
         """
         self.sleeping.write(None)
+        state, lost = contents.state, {put_aside(each) for each in contents.damaged}
+        if state and self.residuals.file(state.residual) in lost:
+            state = msgspec.structs.replace(state, residual=b"", residual_job=b"")
+        if state and self.controls.file(state.control) in lost:
+            state = msgspec.structs.replace(state, control=b"", control_job=b"")
+        if state and self.controls.file(state.offered) in lost:
+            state = msgspec.structs.replace(state, offered=b"")
+        self._named = state
         named = {entry.digest.hex() for entry in contents.entries}
-        state, lost = contents.state, [self.put_aside(each) for each in contents.damaged]
-        if state and state.residual:
-            if self._residual(state.residual) in lost:
-                state = msgspec.structs.replace(state, residual=b"", residual_job=b"")
-                self._current_residual = b""
-            named.add(state.residual.hex())
-        for path in (*self._files(self._outbox), *self._files(self._residuals)):
+        for path in self._files(self._outbox):
             if path.name not in named and not is_aside(path):
                 path.unlink()
+        self._drop_unnamed()
         return Contents(state, contents.entries)
 
     def write_state(self, state: DeviceState) -> None:
@@ -194,12 +190,14 @@ class StateDirectory:
         if state.manifest_version != self._manifest_version:
             failpoint("device.manifest-verified")
         write_durably(self.state, to_bytes(STATE_MAGIC, state))
-        self._current_residual, self._manifest_version = state.residual, state.manifest_version
+        self._named, self._manifest_version = state, state.manifest_version
 
-    def store(self, entry: OutboxEntry, residual: bytes | None) -> None:
-        """Put an update on disk, its residual first."""
+    def store(self, entry: OutboxEntry, residual: bytes | None, control: bytes | None = None) -> None:
+        """Put an update on disk, what goes with it first."""
         if residual is not None:
-            write_durably(self._residual(entry.digest), sealed(RESIDUAL_MAGIC, residual))
+            self.residuals.write(entry.digest, residual)
+        if control is not None:
+            self.controls.write(entry.digest, control)
         data = to_bytes(OUTBOX_MAGIC, entry)
         write_durably(self._outbox / entry.digest.hex(), data)
         self._note_start(entry, data)
@@ -210,48 +208,23 @@ class StateDirectory:
         return tuple((bytes.fromhex(each.name), now_s - each.stat().st_mtime) for each in paths)
 
     def drop(self, digest: bytes) -> None:
-        """Remove an update, and all residuals but the current one.
+        """Remove an update, and the residuals and variates that neither the state nor another update has.
 
         Not synced: an update that comes back after a power cut is sent again, and its receipt again removes it.
         """
         (self._outbox / digest.hex()).unlink(missing_ok=True)
         self._starts.pop(digest, None)
-        for path in self._files(self._residuals):
-            if path.name != self._current_residual.hex() and not is_aside(path):
-                path.unlink()
+        self._drop_unnamed()
+
+    def _drop_unnamed(self) -> None:
+        waiting = {path.name for path in self._files(self._outbox)}
+        self.residuals.keep(waiting, _residuals_of(self._named))
+        self.controls.keep(waiting, _controls_of(self._named))
 
     def read_slice(self, digest: bytes, start: int, length: int) -> bytes:
         """A part of an update's blob."""
         with (self._outbox / digest.hex()).open("rb") as file:
             return os.pread(file.fileno(), length, self._starts[digest] + start)
-
-    def read_residual(self, digest: bytes) -> bytes:
-        """The residual that goes with an update; empty, with a warning, where it is missing or damaged."""
-        found = self._look_at_residual(digest)
-        if found is not None:
-            self.put_aside(found)
-            return b""
-        return unsealed(RESIDUAL_MAGIC, self._residual(digest).read_bytes(), self._residual(digest), _ASIDE)
-
-    def _look_at_residual(self, digest: bytes) -> Damaged | None:
-        path = self._residual(digest)
-        try:
-            unsealed(RESIDUAL_MAGIC, path.read_bytes(), path, _ASIDE)
-        except FileNotFoundError:
-            return Damaged(path, f"{path}: is missing")
-        except StoreError as error:
-            return Damaged(path, str(error))
-        return None
-
-    @staticmethod
-    def put_aside(damaged: Damaged) -> Path:
-        """Rename it, if it is there, and say so; returns where it was."""
-        kept = set_aside(damaged.path, MAX_ASIDE) if damaged.path.exists() else None
-        log.warning("state.damaged reason=%r kept=%s", damaged.reason, kept)
-        return damaged.path
-
-    def _residual(self, digest: bytes) -> Path:
-        return self._residuals / digest.hex()
 
     def _read_state(self) -> DeviceState | None:
         try:
@@ -266,12 +239,12 @@ class StateDirectory:
         except FileNotFoundError:
             return None  # a running daemon has dropped it in the meantime
         try:
-            entry = from_bytes(OUTBOX_MAGIC, data, OutboxEntry, path, f"that round's update is lost; {_ASIDE}")
+            entry = from_bytes(OUTBOX_MAGIC, data, OutboxEntry, path, f"that round's update is lost; {ASIDE}")
         except StoreError as error:
             damaged.append(Damaged(path, str(error)))
             return None
         if entry.digest.hex() != path.name:
-            damaged.append(Damaged(path, f"{path}: holds another update than its name says; {_ASIDE}"))
+            damaged.append(Damaged(path, f"{path}: holds another update than its name says; {ASIDE}"))
             return None
         self._note_start(entry, data)
         return entry
@@ -282,3 +255,12 @@ class StateDirectory:
     @staticmethod
     def _files(directory: Path) -> list[Path]:
         return list(directory.iterdir()) if directory.is_dir() else []
+
+
+def _residuals_of(state: DeviceState | None) -> tuple[bytes, ...]:
+    """Names of those that the state needs; empty ones are none."""
+    return (state.residual,) if state else ()
+
+
+def _controls_of(state: DeviceState | None) -> tuple[bytes, ...]:
+    return (state.control, state.offered) if state else ()

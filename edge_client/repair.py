@@ -9,7 +9,8 @@ import msgspec
 
 from edge_client.config import EdgeConfig
 from edge_client.incarnation import FILE, last_incarnation, next_incarnation
-from edge_client.outbox import MAX_ASIDE, Contents, StateDirectory
+from edge_client.kept import MAX_ASIDE, put_aside
+from edge_client.outbox import Contents, StateDirectory
 from edge_client.state import DeviceState
 from fedloom.errors import DataError, StoreError
 from fedloom.quarantine import set_aside
@@ -70,8 +71,8 @@ def plan(config: EdgeConfig, directory: StateDirectory, *, is_restored: bool) ->
     if contents.state is not None:
         _look_at_age(repair, directory, contents.state, own, is_restored)
     for each in contents.damaged:
-        remedy = "set aside; that round's update is lost, or the device's error feedback begins at zero"
-        repair.add(each.path, each.reason, remedy, partial(directory.put_aside, each))
+        remedy = "set aside; that round's update is lost, or error feedback or control variate begin at zero"
+        repair.add(each.path, each.reason, remedy, partial(put_aside, each))
     if problem := model_problem(directory.model):
         remedy = "set aside; the model comes again with the end of the next job"
         repair.add(directory.model, problem, remedy, lambda: set_aside(directory.model, MAX_ASIDE))

@@ -28,11 +28,34 @@ class Round(NamedTuple):
     brief: Brief
 
     def work(self, model: Model | None, state: DeviceState) -> Work:
-        """The work, with the model where there is one, and the error-feedback residual of its own job only."""
+        """The work, with the model where there is one, and the residual and the variate of its own job only."""
         body = self.manifest.body
         residual = state.residual if state.residual_job == body.job else b""
         wanted = model if body.model is not None else None
-        return Work(body, self.manifest.hash, self.task.body, self.brief, wanted, residual)
+        control = current_control(state, body.job, self.task.body.counted)
+        return Work(body, self.manifest.hash, self.task.body, self.brief, wanted, residual, control)
+
+
+def current_control(state: DeviceState, job: bytes, counted: bytes) -> bytes:
+    """Which update has made this device's variate, now that the aggregator says which one it has counted last.
+
+    So it is known, whatever became of receipts, and of rounds whose updates were accepted and then not fused. What is
+    counted and not here was lost with an older state; the one before it is nearest.
+    """
+    if not counted:
+        return b""
+    if counted == state.offered:
+        return counted
+    return state.control if state.control_job == job else b""
+
+
+def settled_control(state: DeviceState, work: Work) -> dict[str, bytes]:
+    """What the state must say of the variate before this work offers another; nothing where it does."""
+    if work.brief.plan.correction == "none" or not work.task.train:
+        return {}
+    job = work.manifest.job if work.control else b""
+    settled = {"control": work.control, "control_job": job, "offered": b""}
+    return settled if any(getattr(state, name) != value for name, value in settled.items()) else {}
 
 
 def counts_until(manifest: Manifest) -> int:

@@ -42,7 +42,7 @@ from edge_client.events import (
 from edge_client.fetch import Fetch
 from edge_client.nap import Nap
 from edge_client.refusals import count_refusal
-from edge_client.rounds import Bounds, declined, goes_on
+from edge_client.rounds import Bounds, declined, goes_on, settled_control
 from edge_client.sequence import Sequence
 from edge_client.silence import Silence
 from edge_client.state import DeviceState, OutboxEntry
@@ -168,7 +168,7 @@ class Session:
     def _give_up_if_expired(self) -> None:
         if self._delivery.is_expired(self._now_s):
             self._log(logging.WARNING, "outbox.expired reason=%r", "no receipt within limits.max_outbox_age_s")
-            self._persist(**self._delivery.residual_left())
+            self._persist(**self._delivery.leaves())
             self._do(*self._delivery.end())
 
     def _connect(self, max_payload_bytes: int, is_flushed: bool, window: int) -> None:
@@ -213,7 +213,7 @@ class Session:
         body = manifest.body
         self._silence.opened(None if body.phase is Phase.DONE else body.deadline_s, self._now_s)
         is_over = not self._delivery.counts_beside(manifest)
-        changes: dict[str, object] = {**self._delivery.residual_left()} if is_over else {}
+        changes: dict[str, object] = {**self._delivery.leaves()} if is_over else {}
         if manifest.is_new:
             self._do(*self._silence.heard(self._now_s))
             floor = max(self._state.time_floor, body.issued_at)
@@ -250,10 +250,8 @@ class Session:
         level = logging.WARNING if receipt.verdict is Verdict.REJECTED else logging.INFO
         short = receipt.digest.hex()[:8]
         self._log(level, "receipt.came verdict=%s digest=%s reason=%r", receipt.verdict.value, short, receipt.reason)
-        if receipt.verdict is Verdict.ACCEPTED and entry.has_residual:
-            self._persist(answered=entry.manifest, residual=entry.digest, residual_job=entry.job)
-        elif entry.has_residual:
-            self._persist(answered=entry.manifest, **self._delivery.residual_left())
+        if changes := self._delivery.leaves(receipt.verdict is Verdict.ACCEPTED):
+            self._persist(**changes | {"answered": entry.manifest})
         else:
             # Not worth a write of its own: should it be lost, the update is sent again and gets the same receipt.
             self._state = msgspec.structs.replace(self._state, answered=entry.manifest)
@@ -306,6 +304,8 @@ class Session:
         if step.unable:
             self._on_answer(work, declined(step.unable))
         else:
+            if changes := settled_control(self._state, work):
+                self._persist(**changes)
             self._do(Train(work))
 
     def _on_answer(self, work: Work, answer: Answer) -> None:
@@ -313,13 +313,15 @@ class Session:
             return  # a newer manifest came in the meantime
         self._work = None
         entry = self._writer.update(work, answer)
-        size, limit = len(entry.blob) + len(answer.residual or b""), self._bounds.max_outbox_bytes
+        kept = len(answer.residual or b"") + len(answer.control or b"")
+        size, limit = len(entry.blob) + kept, self._bounds.max_outbox_bytes
         if size > limit:
             answer = declined(f"an update of {size} bytes is above this device's limits.max_outbox_bytes = {limit}")
             entry = self._writer.update(work, answer)
         if answer.update.declined:
             self._log(logging.WARNING, "round.declined round=%d reason=%r", work.manifest.round, answer.update.declined)
-        self._do(StoreOutbox(entry, answer.residual), *self._delivery.put(entry, self._now_s))
+        stored = StoreOutbox(entry, answer.residual, answer.control)
+        self._do(stored, *self._delivery.put(entry, self._now_s))
 
     def _reserve(self) -> None:
         mark = self._sequence.reserve()

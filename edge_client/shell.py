@@ -280,8 +280,8 @@ class Daemon:
         from edge_client.training import Training
 
         if self._training is None:
-            residual, alive = self._directory.read_residual, self._notifier.alive
-            self._training = Training(self._config.data, self._device, residual, alive)
+            kept = self._directory.residuals.read, self._directory.controls.read
+            self._training = Training(self._config.data, self._device, *kept, self._notifier.alive)
         return self._training
 
     def _should_stop(self) -> bool:

@@ -5,7 +5,8 @@
     4       …      msgpack of a `DeviceState`
     end-32  32     SHA-256 of all before
 
-The outbox's files have the same shape, with "FLO" and an `OutboxEntry`; residuals with "FLR" and float32 numbers.
+The outbox's files have the same shape, with "FLO" and an `OutboxEntry`; residuals with "FLR" and control variates with
+"FLC", and float32 numbers.
 """
 
 from hashlib import sha256
@@ -16,15 +17,14 @@ import msgspec
 
 from fedloom import msgpack
 from fedloom.errors import Refused, StoreError
-from fedloom.wire.messages import Count, Hash, Id
+from fedloom.wire.messages import Count, Hash, HashOrNone, Id
 
 STATE_MAGIC = b"FLS\x01"
 OUTBOX_MAGIC = b"FLO\x01"
 RESIDUAL_MAGIC = b"FLR\x01"
+CONTROL_MAGIC = b"FLC\x01"
 NO_HASH = bytes(32)
 _DIGEST_BYTES = 32
-
-HashOrNone = Annotated[bytes, msgspec.Meta(max_length=32)]
 
 
 class DeviceState(msgspec.Struct, frozen=True, array_like=True):
@@ -47,6 +47,11 @@ class DeviceState(msgspec.Struct, frozen=True, array_like=True):
     """Of the newest root document that was accepted; an older one beside the keys is not believed."""
     time_floor: Count = 0
     """Seconds since 1970 (UTC): the latest time that an aggregator has signed. It is at least that late."""
+    control: HashOrNone = b""
+    """The update that has made the current control variate (SCAFFOLD's c_i, FedDyn's g_i); empty: it is zero."""
+    control_job: HashOrNone = b""
+    offered: HashOrNone = b""
+    """The last update that was to make another one: it becomes current if the next task names it as counted."""
 
 
 class OutboxEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -61,6 +66,7 @@ class OutboxEntry(msgspec.Struct, frozen=True, array_like=True):
     """The sealed envelope; resent as it is."""
     counts_until: Count = 0
     """Version of the newest manifest beside which it still counts; 0: it counts until the next one comes."""
+    has_control: bool = False
 
 
 Record = TypeVar("Record", DeviceState, OutboxEntry)

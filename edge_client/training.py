@@ -4,6 +4,7 @@ The data is read once a job and standardised in place, so that one copy of it is
 """
 
 import logging
+import math
 from collections.abc import Callable
 from hashlib import sha256
 from typing import NamedTuple
@@ -15,8 +16,9 @@ from edge_client.data.prepare import Prepared, check_width, prepare
 from edge_client.data.table import Alive, nobody_watches
 from edge_client.events import Answer, Work
 from edge_client.rounds import declined
+from edge_client.variate import Variate
 from fedloom.errors import DataError, Refused
-from fedloom.learning.evaluate import evaluate
+from fedloom.learning.evaluate import evaluate, mean_loss
 from fedloom.learning.layout import Vector
 from fedloom.learning.metrics import Metrics
 from fedloom.learning.standardise import Moments, Standardiser
@@ -44,14 +46,16 @@ class Training:
         source: SourceConfig,
         device: bytes,
         residual: Callable[[bytes], bytes],
+        control: Callable[[bytes], bytes],
         alive: Alive = nobody_watches,
     ) -> None:
-        """`residual(name)` reads a stored error-feedback residual, empty where it is lost; `alive` feeds a watchdog
-        outside of training.
+        """`residual(name)` reads a stored error-feedback residual, `control(name)` a control variate, empty where it is
+        lost; `alive` feeds a watchdog outside of training.
         """
         self._source = source
         self._device = device
         self._residual = residual
+        self._control = control
         self._alive = alive
         self._loaded: _Loaded | None = None
         self._trainer: Trainer | None = None
@@ -92,29 +96,46 @@ class Training:
     def _train(self, work: Work, prepared: Prepared, metrics: bytes, should_stop: Callable[[], bool]) -> Answer | None:
         brief, model = work.brief, work.model
         assert model is not None  # noqa: S101 - for the type checker: the session gives none only to statistics rounds
-        fit = self._trainer_for(brief).fit(model.weights, prepared.train, self._rng(work), should_stop)
+        loss = _mean_loss(work, prepared) if brief.plan.measure_loss else None
+        self._alive()
+        variate = Variate(brief.plan, self._own_control(work), model.control, model.weights.size)
+        trainer = self._trainer_for(brief)
+        fit = trainer.fit(model.weights, prepared.train, self._rng(work), should_stop, variate.term)
         if fit.stopped == "asked":
             return None
         if fit.stopped == "diverged":
             raise _Unable(f"training diverged after {fit.steps} steps: weights or loss are not finite")
         delta: Vector = fit.weights
         delta -= model.weights
+        change = variate.change(delta, fit.rate_sum)
+        control = b"" if change is None else self._encoded(work, change, b"fedloom/1/control")
         vector, residual = self._encode(work, delta)
-        update = Update(fit.samples, fit.steps, fit.loss_sum, vector, metrics, "")
-        return Answer(update, CODES[brief.encoding], residual)
+        update = Update(fit.samples, fit.steps, fit.loss_sum, vector, metrics, "", loss, control)
+        return Answer(update, CODES[brief.encoding], residual, variate.advanced(update, brief.encoding))
+
+    def _own_control(self, work: Work) -> Vector | None:
+        """This device's variate; None where it is zero."""
+        if work.task.counted not in (b"", work.control):
+            log.warning("control.lost counted=%s", work.task.counted.hex()[:8])
+        kept = self._control(work.control) if work.control else b""
+        return np.frombuffer(kept, "<f4") if kept else None
 
     def _encode(self, work: Work, delta: Vector) -> tuple[bytes, bytes | None]:
         """The update's bytes, and what they have lost: that is added to the next update (error feedback)."""
-        encoding, options = work.brief.encoding, work.brief.options
+        encoding = work.brief.encoding
         if encoding == "float32":
             return encode(delta, encoding), None
         if work.residual and (kept := self._residual(work.residual)):
             delta += np.frombuffer(kept, "<f4")
-        vector = encode(delta, encoding, options, self._seed(work, b"fedloom/1/encoding"))
+        vector = self._encoded(work, delta, b"fedloom/1/encoding")
         sent = np.empty_like(delta)
         decode(vector, encoding, sent)
         delta -= sent
         return vector, delta.astype("<f4", copy=False).tobytes()
+
+    def _encoded(self, work: Work, vector: Vector, purpose: bytes) -> bytes:
+        brief = work.brief
+        return encode(vector, brief.encoding, brief.options, self._seed(work, purpose))
 
     def _trainer_for(self, brief: Brief) -> Trainer:
         if self._trainer is None or (self._trainer.spec, self._trainer.plan) != (brief.spec, brief.plan):
@@ -163,6 +184,17 @@ def _standardise(x: Vector, standardiser: Standardiser) -> None:
     """`Standardiser.apply`, in place."""
     np.subtract(x, standardiser.shift, out=x)
     np.divide(x, standardiser.scale, out=x)
+
+
+def _mean_loss(work: Work, prepared: Prepared) -> float:
+    """Of the manifest's model, over the samples that this device trains on."""
+    brief, model = work.brief, work.model
+    assert model is not None  # noqa: S101 - for the type checker: the session gives none only to statistics rounds
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss = mean_loss(brief.spec, brief.plan.loss, model.weights, prepared.train, brief.plan.huber_delta)
+    if not math.isfinite(loss):
+        raise _Unable("the global model's loss on this device's training samples is not finite")
+    return loss
 
 
 def _metrics(work: Work, prepared: Prepared) -> bytes:

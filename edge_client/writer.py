@@ -83,8 +83,15 @@ class Writer:
             round_recipient(manifest.suite, manifest.round_key),
         )
         digest = Envelope(header, blob).digest
-        has_residual = answer.residual is not None
-        return OutboxEntry(digest, work.manifest_hash, manifest.job, has_residual, blob, counts_until(manifest))
+        return OutboxEntry(
+            digest,
+            work.manifest_hash,
+            manifest.job,
+            has_residual=answer.residual is not None,
+            blob=blob,
+            counts_until=counts_until(manifest),
+            has_control=answer.control is not None,
+        )
 
     def _presence(self, state: Literal["ready", "sleeping", "disconnected", "lost"], sequence: int) -> Publish:
         body = msgpack.encode(Presence(state, f"fedloom {__version__}", self.keys.credential.not_after))

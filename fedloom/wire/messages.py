@@ -26,6 +26,7 @@ UNASKED = bytes(32)
 """What a renewal answers."""
 
 Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+HashOrNone = Annotated[bytes, msgspec.Meta(max_length=32)]
 Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Key = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -53,6 +54,8 @@ class ModelRef(msgspec.Struct, frozen=True, array_like=True):
     cipher_bytes: Annotated[int, msgspec.Meta(ge=1, le=2**31)]
     chunk_bytes: Annotated[int, msgspec.Meta(ge=1, le=120 * 1024)]
     chunk_hashes: tuple[Hash, ...]
+    control_hash: HashOrNone = b""
+    """SHA-256 of the server's control variate, which follows the model; empty where the strategy sends none."""
 
 
 class Closed(msgspec.Struct, frozen=True, array_like=True):
@@ -112,6 +115,9 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     """The AES-256 key of the manifest's brief, used for that one message."""
     model_key: Annotated[bytes, msgspec.Meta(max_length=32)]
     """The AES-256 key of the manifest's model, likewise; empty in the statistics round."""
+    counted: HashOrNone = b""
+    """Where the plan has a correction: SHA-256 of the envelope of this device's last update of this job that is in a
+    model. It tells the device how far what it remembers has come. Empty: there is none."""
 
 
 class Update(msgspec.Struct, frozen=True, array_like=True):
@@ -128,6 +134,11 @@ class Update(msgspec.Struct, frozen=True, array_like=True):
     """Float64 metric sums of the manifest's model on the device's hold-out; empty if it did not evaluate."""
     declined: Text
     """Why the device does not take part; empty if it does."""
+    loss: float | None = None
+    """Mean loss of the round's model on the samples that the device trained on, before it did; None unless the plan
+    asks."""
+    control: bytes = b""
+    """The change of the device's control variate, encoded as `vector` is; empty unless the plan asks (SCAFFOLD)."""
 
 
 class Verdict(StrEnum):

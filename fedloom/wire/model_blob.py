@@ -1,8 +1,10 @@
 """The model as it is broadcast: sealed once for everybody with a key of its own, cut into content-addressed chunks.
 
-    plain = p weights, then (where the job standardises) d shifts and d scales, all float32 little-endian
-    cipher = seal_once(plain, key, "fedloom/1/model"), see fedloom.wire.once
+    model   = p weights, then (where the job standardises) d shifts and d scales, all float32 little-endian
+    control = p numbers, likewise: the server's control variate, where the strategy has one; else nothing
+    cipher  = seal_once(model ‖ control, key, "fedloom/1/model"), see fedloom.wire.once
 
+Each has a hash of its own in the manifest, so that a model has one name, whatever travels beside it.
 The key reaches each invited device in its task; a device that was revoked gets none for the next model.
 """
 
@@ -44,30 +46,52 @@ def model_hash(weights: Vector, standardiser: Standardiser | None) -> bytes:
     return sha256(plain_model(weights, standardiser)).digest()
 
 
-def seal_model(plain: bytes, version: int, key: bytes, chunk_bytes: int = CHUNK_BYTES) -> SealedModel:
-    """Seal `plain` under a `key` that is used for nothing else."""
-    cipher = seal_once(plain, key, _DOMAIN)
-    hashes = chunk_hashes(cipher, chunk_bytes)
-    ref = ModelRef(version, sha256(plain).digest(), sha256(cipher).digest(), len(cipher), chunk_bytes, hashes)
+def seal_model(
+    plain: bytes, version: int, key: bytes, chunk_bytes: int = CHUNK_BYTES, control: bytes = b""
+) -> SealedModel:
+    """Seal `plain`, and the variate that goes with it, under a `key` that is used for nothing else."""
+    cipher = seal_once(plain + control, key, _DOMAIN)
+    ref = ModelRef(
+        version=version,
+        plain_hash=sha256(plain).digest(),
+        cipher_hash=sha256(cipher).digest(),
+        cipher_bytes=len(cipher),
+        chunk_bytes=chunk_bytes,
+        chunk_hashes=chunk_hashes(cipher, chunk_bytes),
+        control_hash=sha256(control).digest() if control else b"",
+    )
     return SealedModel(ref, cipher)
 
 
-def open_model(
-    cipher: bytes, ref: ModelRef, key: bytes, weights: int, inputs: int | None
-) -> tuple[Vector, Standardiser | None]:
-    """The weights (p,) and, with `inputs` features, the standardiser in `cipher`.
+class OpenedModel(NamedTuple):
+    """What was sealed."""
+
+    weights: Vector
+    """(p,)."""
+    standardiser: Standardiser | None
+    control: Vector | None
+    """(p,): the server's control variate."""
+
+
+def open_model(cipher: bytes, ref: ModelRef, key: bytes, weights: int, inputs: int | None) -> OpenedModel:
+    """What is in `cipher`: so many weights, with `inputs` features a standardiser, and what else `ref` has a hash of.
 
     Raises:
         Refused: CANNOT_OPEN, HASH_MISMATCH, WRONG_LENGTH or NON_FINITE.
     """
     plain = open_once(cipher, key, _DOMAIN)
-    if sha256(plain).digest() != ref.plain_hash:
+    size, control_size = weights + 2 * (inputs or 0), weights if ref.control_hash else 0
+    split = max(0, len(plain) - 4 * control_size)
+    model, control = memoryview(plain)[:split], memoryview(plain)[split:]
+    if sha256(model).digest() != ref.plain_hash or (control_size and sha256(control).digest() != ref.control_hash):
         raise Refused(Reason.HASH_MISMATCH)
-    if len(plain) != 4 * (weights + 2 * (inputs or 0)):
+    if len(plain) != 4 * (size + control_size):
         raise Refused(Reason.WRONG_LENGTH, "the model does not fit its layout")
     flat = np.frombuffer(plain, "<f4").astype(np.float32)
     if not np.isfinite(flat).all():
         raise Refused(Reason.NON_FINITE)
+    common = flat[size:].copy() if control_size else None
     if inputs is None:
-        return flat, None
-    return flat[:weights].copy(), Standardiser(flat[weights : weights + inputs], flat[weights + inputs :])
+        return OpenedModel(flat if common is None else flat[:size].copy(), None, common)
+    standardiser = Standardiser(flat[weights : weights + inputs], flat[weights + inputs : size])
+    return OpenedModel(flat[:weights].copy(), standardiser, common)

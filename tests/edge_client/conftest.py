@@ -159,10 +159,10 @@ class FakeAggregator:
         self.version, self.head = body.version, parse(blob, len(blob)).digest
         return blob
 
-    def task(self, manifest: bytes, train: bool = True, evaluate: bool = True) -> bytes:
+    def task(self, manifest: bytes, train: bool = True, evaluate: bool = True, counted: bytes = b"") -> bytes:
         envelope = parse(manifest, len(manifest))
         header = self._header(Type.TASK, envelope.header.round, envelope.header.attempt, envelope.digest)
-        return self._seal(header, Task(train, evaluate, self.brief_key, self.model_key))
+        return self._seal(header, Task(train, evaluate, self.brief_key, self.model_key, counted))
 
     def receipt(
         self, update: bytes, verdict: Verdict = Verdict.ACCEPTED, reason: str = "", come_back_s: int = 0
@@ -287,11 +287,12 @@ class Bench:
         topics, ref = self.aggregator.topics, model.ref
         return self.do(*(Came(topics.chunk(ref.cipher_hash, n), model.chunk(n)) for n in range(len(ref.chunk_hashes))))
 
-    def work(self, **changes: Any) -> Work:
+    def work(self, counted: bytes = b"", **changes: Any) -> Work:
         """Invite the device to a new round, with a brief of `changes`; returns what it is to do."""
         model = self.aggregator.model()
         manifest = self.aggregator.manifest(model=model, **changes)
-        actions = [*self.manifest(manifest), *self.down(self.aggregator.task(manifest)), *self.chunks(model)]
+        task = self.aggregator.task(manifest, counted=counted)
+        actions = [*self.manifest(manifest), *self.down(task), *self.chunks(model)]
         (work,) = [action.work for action in actions if isinstance(action, Train)]
         return work
 

@@ -35,7 +35,7 @@ def test_what_is_written_comes_back(directory: StateDirectory) -> None:
     directory.write_state(STATE)
     directory.store(entry(b"update"), b"residual")
     assert StateDirectory(directory.path).read() == (STATE, (entry(b"update"),), ())
-    assert directory.read_residual(entry(b"update").digest) == b"residual"
+    assert directory.residuals.read(entry(b"update").digest) == b"residual"
 
 
 def test_a_dropped_update_leaves_only_the_current_residual(directory: StateDirectory) -> None:
@@ -43,11 +43,11 @@ def test_a_dropped_update_leaves_only_the_current_residual(directory: StateDirec
     directory.store(first, b"residual of the first")
     directory.write_state(DeviceState(b"D" * 16, 1, residual=first.digest, residual_job=b"J" * 16))
     directory.drop(first.digest)
-    assert directory.read_residual(first.digest) == b"residual of the first"
+    assert directory.residuals.read(first.digest) == b"residual of the first"
     directory.store(second, b"residual of the second")
     directory.drop(second.digest)
-    assert directory.read_residual(first.digest) == b"residual of the first"
-    assert directory.read_residual(second.digest) == b""
+    assert directory.residuals.read(first.digest) == b"residual of the first"
+    assert directory.residuals.read(second.digest) == b""
 
 
 def test_tidying_removes_what_nothing_names(directory: StateDirectory) -> None:
@@ -110,7 +110,7 @@ def test_a_missing_residual_is_survived_too(directory: StateDirectory) -> None:
 def test_a_residual_that_is_damaged_while_the_device_runs_begins_at_zero(directory: StateDirectory) -> None:
     directory.store(entry(b"update"), b"residual")
     (directory.path / RESIDUAL).write_bytes(b"nonsense")
-    assert directory.read_residual(entry(b"update").digest) == b""
+    assert directory.residuals.read(entry(b"update").digest) == b""
     assert not (directory.path / RESIDUAL).exists()
 
 

@@ -67,7 +67,7 @@ def make_work(aggregator: Any, source: SourceConfig) -> MakeWork:
 
 
 def train(source: SourceConfig, work: Work, residual: bytes = b"") -> Answer:
-    answer = Training(source, b"D" * 16, lambda name: residual).run(work, never)
+    answer = Training(source, b"D" * 16, lambda name: residual, lambda name: b"").run(work, never)
     assert answer is not None
     return answer
 
@@ -93,7 +93,7 @@ def test_the_same_round_gives_the_same_update_whatever_the_attempt(source: Sourc
     later = work._replace(manifest=msgspec.structs.replace(work.manifest, round=2))
     assert train(source, work) == train(source, again)
     assert train(source, work) != train(source, later)
-    other = Training(source, b"E" * 16, lambda name: b"").run(work, never)
+    other = Training(source, b"E" * 16, lambda name: b"", lambda name: b"").run(work, never)
     assert other != train(source, work)
 
 
@@ -117,7 +117,7 @@ def test_a_task_to_evaluate_trains_nothing(source: SourceConfig, make_work: Make
 
 
 def test_data_is_read_once_and_standardised_once(source: SourceConfig, make_work: MakeWork) -> None:
-    training = Training(source, b"D" * 16, lambda name: b"")
+    training = Training(source, b"D" * 16, lambda name: b"", lambda name: b"")
     first = training.run(make_work(Phase.STATISTICS), never)
     work = make_work()
     second = training.run(work, never)
@@ -132,7 +132,7 @@ def test_data_is_read_once_and_standardised_once(source: SourceConfig, make_work
 
 
 def test_another_standardiser_reads_the_data_again(source: SourceConfig, make_work: MakeWork) -> None:
-    training = Training(source, b"D" * 16, lambda name: b"")
+    training = Training(source, b"D" * 16, lambda name: b"", lambda name: b"")
     work = make_work()
     training.run(work, never)
     assert work.model is not None
@@ -233,13 +233,13 @@ def test_without_holdout_a_task_to_evaluate_is_declined(source: SourceConfig, ma
 
 def test_training_stops_when_asked(source: SourceConfig, make_work: MakeWork) -> None:
     asked = iter([False, False, False, True])
-    training = Training(source, b"D" * 16, lambda name: b"")
+    training = Training(source, b"D" * 16, lambda name: b"", lambda name: b"")
     assert training.run(make_work(), lambda: next(asked)) is None
 
 
 def test_reading_and_evaluating_say_that_they_go_on(source: SourceConfig, make_work: MakeWork) -> None:
     calls: list[str] = []
-    training = Training(source, b"D" * 16, lambda name: b"", lambda: calls.append("alive"))
+    training = Training(source, b"D" * 16, lambda name: b"", lambda name: b"", lambda: calls.append("alive"))
     assert training.run(make_work(train=False), never)
     assert len(calls) >= 1 + 2  # a block of rows, before and after the evaluation
     calls.clear()

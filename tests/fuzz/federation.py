@@ -12,6 +12,7 @@ from aggregator.keys import AggregatorKeys, RegistrarKeys
 from aggregator.records import DeviceRecord, Invitation, RoundRecord
 from fedloom import config
 from fedloom.job import Job
+from fedloom.learning.plan import TrainPlan
 from fedloom.trust.certificates import Authority, new_authority, public_key_of
 from fedloom.trust.device_keys import DeviceKeys
 from fedloom.trust.documents import AggregatorKey, Credential, Registrar, Root, sign_credential, sign_root
@@ -90,6 +91,7 @@ devices = 1
 [update]
 encoding = "{encoding}"
 max_norm = 1000.0
+max_control_norm = 1000.0
 max_samples = 1000
 """
 
@@ -104,7 +106,7 @@ def fleet() -> Fleet:
     return Fleet(ROOT, [DeviceRecord(DEVICE, "fuzzed", CREDENTIAL_DOCUMENT, revoked=False, tls_key=b"")])
 
 
-def gate(phase: Phase = Phase.TRAIN, encoding: str = "float32") -> Gate:
+def gate(phase: Phase = Phase.TRAIN, encoding: str = "float32", plan: TrainPlan | None = None) -> Gate:
     """Of a round that the device is invited to."""
     opened = RoundRecord(
         manifest_version=3,
@@ -121,4 +123,4 @@ def gate(phase: Phase = Phase.TRAIN, encoding: str = "float32") -> Gate:
         target=1,
         invitations=(Invitation(DEVICE, train=phase is Phase.TRAIN, evaluate=phase is not Phase.STATISTICS),),
     )
-    return Gate(fleet(), ROOT, job(encoding), opened, max_update_bytes=2**20)
+    return Gate(fleet(), ROOT, job(encoding), opened, max_update_bytes=2**20, plan=plan)

@@ -46,7 +46,7 @@ MANIFEST = m.Manifest(
 DONE = m.Manifest(**{name: getattr(MANIFEST, name) for name in MANIFEST.__struct_fields__} | {
     "phase": m.Phase.DONE, "round_key": b"", "model": None, "closes": None
 })  # fmt: skip
-TASK = m.Task(True, True, f.BRIEF_KEY, f.MODEL_KEY)
+TASK = m.Task(True, True, f.BRIEF_KEY, f.MODEL_KEY, b"D" * 32)
 RECEIPT = m.Receipt(b"D" * 32, m.Verdict.REJECTED, "non_finite: a scale", 600)
 PRESENCE = m.Presence("ready", "0.1.0", f.NEVER)
 VECTOR = np.array([1, -2, 0.5, 0], "<f4")
@@ -131,6 +131,10 @@ def admissions() -> list[bytes]:
         b"\x00\x01" + HUGE_BYTES,
         b"\x05\x04" + msgpack.encode(m.Update(5, 1, 2.5, eden, METRICS, "")),
         b"\x06\x05" + msgpack.encode(m.Update(5, 1, 2.5, topk, METRICS, "")),
+        b"\x07\x03" + msgpack.encode(m.Update(5, 1, 2.5, int8, METRICS, "", 0.5, int8)),
+        b"\x07\x03" + msgpack.encode(m.Update(5, 1, 2.5, int8, b"", "", float("nan"), int8)),
+        b"\x07\x03" + msgpack.encode(m.Update(5, 1, 2.5, int8, b"", "", 0.5, int8[:-1])),
+        b"\x00\x01" + msgpack.encode(m.Update(5, 1, 2.5, VECTOR.tobytes(), METRICS, "", 0.5, VECTOR.tobytes())),
     ]
 
 
@@ -179,6 +183,9 @@ def models() -> list[bytes]:
         b"\x02\x04\x00" + weights,
         b"\x02\x04\x02" + weights + bytes(8),
         b"\x02\x01\x00" + np.array([np.nan], "<f4").tobytes(),
+        b"\x06\x04\x00" + weights + weights,
+        b"\x06\x04\x02" + weights + bytes(8) + weights,
+        b"\x06\x04\x00" + weights,
         b"\x01\x04\x00" + weights,
         b"\x02\x05\x00" + weights,
     ]

@@ -139,9 +139,13 @@ def model(data: bytes) -> None:
     flags, weights, inputs = data[:3]
     cipher = data[3:] if flags & 1 else seal_once(data[3:], f.MODEL_KEY, b"fedloom/1/model")
     named = data[3:] if flags & 2 else b""
-    ref = m.ModelRef(1, sha256(named).digest(), bytes(32), max(1, len(cipher)), 1024, ())
-    flat, _ = open_model(cipher, ref, f.MODEL_KEY, weights, inputs - 1 if inputs else None)
-    assert flat.size == weights
+    split = max(0, len(named) - 4 * weights) if flags & 4 else len(named)
+    control = sha256(named[split:]).digest() if flags & 4 else b""
+    ref = m.ModelRef(1, sha256(named[:split]).digest(), bytes(32), max(1, len(cipher)), 1024, (), control)
+    opened = open_model(cipher, ref, f.MODEL_KEY, weights, inputs - 1 if inputs else None)
+    assert opened.weights.size == weights
+    assert (opened.control is not None) == bool(flags & 4)
+    assert opened.control is None or opened.control.size == weights
 
 
 def brief(data: bytes) -> None:

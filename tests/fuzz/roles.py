@@ -26,6 +26,7 @@ from edge_client.rounds import Bounds
 from edge_client.session import Session
 from edge_client.state import DeviceState
 from fedloom.errors import Reason, Refused
+from fedloom.learning.plan import TrainPlan
 from fedloom.link.base import Received
 from fedloom.link.base import Token as PacketToken
 from fedloom.wire import messages as m
@@ -217,4 +218,5 @@ _GATES = (
     f.gate(m.Phase.EVALUATE),
     f.gate(encoding="eden"),
     f.gate(encoding="topk"),
+    f.gate(encoding="int8", plan=TrainPlan("mse", correction="scaffold", measure_loss=True)),
 )

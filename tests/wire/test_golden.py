@@ -41,22 +41,25 @@ BRIEF = Brief("line", ModelSpec(1, 1), Data(("x",), "y"), TrainPlan("mse"), "int
 
 BODIES = {
     "task": (
-        Task(train=True, evaluate=False, brief_key=b"B" * 32, model_key=b"K" * 32),
-        "94"  # an array of four
+        Task(train=True, evaluate=False, brief_key=b"B" * 32, model_key=b"K" * 32, counted=b"D" * 32),
+        "95"  # an array of five
         "c3"  # train: true
         "c2"  # evaluate: false
         "c420" + "42" * 32 +  # brief_key: 32 bytes
-        "c420" + "4b" * 32,  # model_key: 32 bytes
+        "c420" + "4b" * 32 +  # model_key: 32 bytes
+        "c420" + "44" * 32,  # counted: the hash of an update
     ),
     "update": (
-        Update(samples=600, steps=60, train_loss=1.5, vector=b"\1\2", metrics=b"\3", declined=""),
-        "96"  # an array of six
+        Update(600, 60, train_loss=1.5, vector=b"\1\2", metrics=b"\3", declined="", loss=2.0, control=b"\4\5"),
+        "98"  # an array of eight
         "cd0258"  # samples: 600
         "3c"  # steps: 60
         "cb3ff8000000000000"  # train_loss: 1.5
         "c4020102"  # vector: 2 bytes
         "c40103"  # metrics: 1 byte
-        "a0",  # declined: empty
+        "a0"  # declined: empty
+        "cb4000000000000000"  # loss: 2.0
+        "c4020405",  # control: 2 bytes
     ),
     "receipt": (
         Receipt(b"D" * 32, Verdict.LATE, "round 3 is closed", 600),
@@ -76,7 +79,7 @@ BODIES = {
     "manifest": (
         Manifest(
             3, b"P" * 32, b"J" * 16, 2, 1, Phase.TRAIN, Closed(1, 1, "done"), SealSuite.X25519, b"R" * 32, 60.0, 20,
-            1_900_000_000, b"sealed", ModelRef(1, b"p" * 32, b"c" * 32, 24, 98304, (b"c" * 32,)),
+            1_900_000_000, b"sealed", ModelRef(1, b"p" * 32, b"c" * 32, 24, 98304, (b"c" * 32,), b"v" * 32),
         ),
         "9e"  # an array of 14
         "03"  # version: 3
@@ -91,11 +94,12 @@ BODIES = {
         "14"  # max_staleness: 20
         "ce713fb300"  # issued_at: 1,900,000,000
         "c406" + b"sealed".hex() +  # brief
-        "96"  # model: an array of six
+        "97"  # model: an array of seven
         "01"  # version
         "c420" + "70" * 32 + "c420" + "63" * 32 +  # plain hash, cipher hash
         "18ce00018000"  # cipher_bytes: 24, chunk_bytes: 98,304
-        "91c420" + "63" * 32,  # chunk_hashes: one
+        "91c420" + "63" * 32 +  # chunk_hashes: one
+        "c420" + "76" * 32,  # control_hash
     ),
     "enrol": (
         Enrol(b"T" * 32, b"S" * 32, b"H" * 32, b"request", "pump", Capabilities("0.1.0", "aarch64", 4, 2048)),
@@ -122,14 +126,14 @@ BODIES = {
         "87a8666561747572657391a178a6746172676574a179a7636c617373657390a667726f75707390a677696e646f77c0"
         "a7686f6c646f757482a86672616374696f6ecb3fc999999999999aa26279a47461696cab7374616e64617264697365c3"
         # plan
-        "de0016a46c6f7373a36d7365ad6c6561726e696e675f72617465cb3fb999999999999aa96f7074696d69736572a3736764"
+        "de0018a46c6f7373a36d7365ad6c6561726e696e675f72617465cb3fb999999999999aa96f7074696d69736572a3736764"
         "a86d6f6d656e74756dcb3feccccccccccccda56265746131cb3feccccccccccccda56265746132cb3feff7ced916872b"
         "a7657073696c6f6ecb3e45798ee2308c3aaa62617463685f73697a6520ac6c6f63616c5f65706f63687301"
         "a96d61785f737465707300a773687566666c65c3a26c31cb0000000000000000a26c32cb0000000000000000"
         "ab70726f78696d616c5f6d75cb0000000000000000a9636c69705f6e6f726dcb0000000000000000"
         "a87363686564756c65a8636f6e7374616e74aa737465705f657665727900ab737465705f666163746f72cb3fe0000000000000"
         "a9746f6c6572616e6365cb0000000000000000a870617469656e636501ab68756265725f64656c7461cb3ff0000000000000"
-        "ad636c6173735f7765696768747390"
+        "ad636c6173735f7765696768747390aa636f7272656374696f6ea46e6f6e65ac6d6561737572655f6c6f7373c2"
         "a4" + b"int8".hex() + "07" +  # encoding, seed
         "82" "a4" + b"bits".hex() + "00" "a5" + b"share".hex() + "cb0000000000000000",  # options
     ),
@@ -205,15 +209,29 @@ def test_model():
     assert plain.hex() == "0000803f000000c00000003f00008040"  # two weights, shift, scale
     sealed = seal_model(plain, 1, b"K" * 32)
     assert sealed.cipher.hex() == "74c9d31d19442571e89127d77f084d3b36d6ba5ee7e5f798dec97e654605cafa"
-    opened, read = open_model(sealed.cipher, sealed.ref, b"K" * 32, weights=2, inputs=1)
+    opened, read, control = open_model(sealed.cipher, sealed.ref, b"K" * 32, weights=2, inputs=1)
     assert opened.tolist() == [1, -2]
     assert read is not None
     assert (read.shift.tolist(), read.scale.tolist()) == ([0.5], [4.0])
+    assert (control, sealed.ref.control_hash) == (None, b"")
+
+
+def test_model_with_a_control_variate():
+    control = np.array([0.25, -0.5], "<f4").tobytes()
+    sealed = seal_model(np.array([1, -2], "<f4").tobytes(), 1, b"K" * 32, control=control)
+    assert sealed.cipher.hex() == "74c9d31d19442571e891a7d67f08cdc4dab457da1dc69baaedda41aae6527d79"
+    assert (sealed.ref.plain_hash, sealed.ref.control_hash) == (
+        sha256(np.array([1, -2], "<f4").tobytes()).digest(),
+        sha256(control).digest(),
+    )
+    opened = open_model(sealed.cipher, sealed.ref, b"K" * 32, weights=2, inputs=None)
+    assert opened.control is not None
+    assert (opened.weights.tolist(), opened.control.tolist()) == ([1, -2], [0.25, -0.5])
 
 
 def test_brief():
     cipher = seal_brief(BRIEF, b"B" * 32)
-    assert sha256(cipher).hexdigest() == "63d9ccbac379b741296a276252dd432ab958e5880a55f33bda2a771093a308ac"
+    assert sha256(cipher).hexdigest() == "cc58ee49c89ae5fca716fb5d792b28730fe541af79571befdeebbf4648f8fd9b"
     assert open_brief(cipher, b"B" * 32) == BRIEF
 
 
