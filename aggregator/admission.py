@@ -17,6 +17,7 @@ from fedloom.errors import Reason, Refused
 from fedloom.job import Job
 from fedloom.learning.layout import Vector
 from fedloom.learning.metrics import Metrics
+from fedloom.learning.plan import TrainPlan
 from fedloom.learning.standardise import Moments
 from fedloom.msgpack import decode
 from fedloom.trust.documents import Root
@@ -56,12 +57,17 @@ class Gate:
         max_update_bytes: int,
         older: Iterable[Base] = (),
         *,
+        plan: TrainPlan | None = None,
         is_restored: bool = False,
     ) -> None:
-        """`older`: the rounds before, answers to which still count; `is_restored`: there were others that are lost."""
+        """`older`: the rounds before, answers to which still count; `is_restored`: there were others that are lost.
+
+        `plan`: what the devices are asked to do; None is the job's own.
+        """
         self.fleet = fleet
         self.root = root
         self.job = job
+        self.plan = plan or job.training
         self.opened = opened
         self.is_restored = is_restored
         self.own = Base(opened, root.suite)
@@ -71,14 +77,14 @@ class Gate:
         self.weights: Vector = np.empty(job.model.layout().size if opened.phase is Phase.TRAIN else 0, np.float32)
         """Where vectors are decoded to be looked at; used again for each."""
         self.metrics_bytes = _metrics_bytes(job)
-        self.max_plain_bytes = _max_plain_bytes(job, opened.phase)
+        self.max_plain_bytes = _max_plain_bytes(job, self.plan, opened.phase)
         self.max_bytes = min(max_update_bytes, self.max_plain_bytes + envelope.MAX_OVERHEAD_BYTES)
 
 
-def largest_update_bytes(job: Job) -> int:
-    """Bytes that the envelope of an update of this job may need."""
+def largest_update_bytes(job: Job, plan: TrainPlan) -> int:
+    """Bytes that the envelope of an update of this job may need, its strategy having made `plan`."""
     phases = (Phase.TRAIN, Phase.STATISTICS) if job.data.standardise else (Phase.TRAIN,)
-    return max(_max_plain_bytes(job, phase) for phase in phases) + envelope.MAX_OVERHEAD_BYTES
+    return max(_max_plain_bytes(job, plan, phase) for phase in phases) + envelope.MAX_OVERHEAD_BYTES
 
 
 def screen(topic: str, blob: bytes, gate: Gate) -> Candidate:
@@ -140,6 +146,8 @@ def examine(candidate: Candidate, gate: Gate, utc_s: float) -> Answer:
         return answer
     _check_counts(update, gate.job)
     _check_vector(update, message.header.encoding, gate)
+    _check_control(update, gate)
+    _check_loss(update, gate)
     _check_metrics(update.metrics, device.id in base.evaluating, gate)
     return answer._replace(
         verdict=Verdict.ACCEPTED,
@@ -150,14 +158,19 @@ def examine(candidate: Candidate, gate: Gate, utc_s: float) -> Answer:
     )
 
 
-def _max_plain_bytes(job: Job, phase: Phase) -> int:
-    return _vector_bytes(job, phase) + _metrics_bytes(job) + _BODY_OVERHEAD_BYTES
+def _max_plain_bytes(job: Job, plan: TrainPlan, phase: Phase) -> int:
+    return _vector_bytes(job, plan, phase) + _metrics_bytes(job) + _BODY_OVERHEAD_BYTES
 
 
-def _vector_bytes(job: Job, phase: Phase) -> int:
+def _vector_bytes(job: Job, plan: TrainPlan, phase: Phase) -> int:
     if phase is Phase.TRAIN:
-        return encoding.encoded_bytes(job.update.encoding, job.model.layout().size, job.update.options)
+        vectors = 2 if plan.correction == "scaffold" else 1
+        return vectors * _encoded_bytes(job)
     return 8 * (1 + 2 * job.model.inputs) if phase is Phase.STATISTICS else 0
+
+
+def _encoded_bytes(job: Job) -> int:
+    return encoding.encoded_bytes(job.update.encoding, job.model.layout().size, job.update.options)
 
 
 def _metrics_bytes(job: Job) -> int:
@@ -206,17 +219,36 @@ def _check_vector(update: Update, code: int, gate: Gate) -> None:
     if code != (encoding.CODES[gate.job.update.encoding] if phase is Phase.TRAIN else 0):
         raise Refused(Reason.WRONG_ENCODING, f"encoding {code}")
     if phase is Phase.TRAIN:
-        if len(update.vector) != (expected := _vector_bytes(gate.job, phase)):
-            raise Refused(Reason.WRONG_LENGTH, f"{len(update.vector)} bytes, {expected} expected")
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite, and is refused
-            encoding.decode(update.vector, gate.job.update.encoding, gate.weights)
-        norm = _norm(gate.weights)
-        if norm > gate.job.update.max_norm:
-            raise Refused(Reason.NORM_EXCEEDED, f"norm {norm:.3g}, {gate.job.update.max_norm:.3g} allowed")
+        _check_decoded(update.vector, gate, gate.job.update.max_norm, "norm")
     elif phase is Phase.STATISTICS:
         _check_moments(update, gate.job)
     elif update.vector:
         raise Refused(Reason.WRONG_LENGTH, "a vector where none was asked for")
+
+
+def _check_control(update: Update, gate: Gate) -> None:
+    if gate.opened.phase is Phase.TRAIN and gate.plan.correction == "scaffold":
+        _check_decoded(update.control, gate, gate.job.update.max_control_norm, "norm of the control variate's change")
+    elif update.control:
+        raise Refused(Reason.WRONG_LENGTH, "a control variate where none was asked for")
+
+
+def _check_decoded(data: bytes, gate: Gate, most: float, what: str) -> None:
+    if len(data) != (expected := _encoded_bytes(gate.job)):
+        raise Refused(Reason.WRONG_LENGTH, f"{len(data)} bytes, {expected} expected")
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite, and is refused
+        encoding.decode(data, gate.job.update.encoding, gate.weights)
+    norm = _norm(gate.weights)
+    if norm > most:
+        raise Refused(Reason.NORM_EXCEEDED, f"{what} {norm:.3g}, {most:.3g} allowed")
+
+
+def _check_loss(update: Update, gate: Gate) -> None:
+    is_asked = gate.opened.phase is Phase.TRAIN and gate.plan.measure_loss
+    if (update.loss is not None) != is_asked:
+        raise Refused(Reason.BAD_METRICS, f"{'no loss' if is_asked else 'a loss'} of the model before training")
+    if update.loss is not None and not 0.0 <= update.loss <= _MAX_LOSS:  # NaN is not
+        raise Refused(Reason.NON_FINITE, "the loss before training is negative, not finite, or too large")
 
 
 def _norm(vector: Vector) -> float:

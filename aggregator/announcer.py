@@ -5,7 +5,7 @@ those before. The manifest goes behind the last chunk, tasks behind the manifest
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from functools import partial
 
 from aggregator.events import Action, Now, Publish, WakeAt
@@ -25,14 +25,20 @@ class Announcer:
     """What the broker should have retained, and a way to say it again when it may have forgotten."""
 
     def __init__(
-        self, fleet: Fleet, writer: Writer, manifests: tuple[bytes, ...], documents: tuple[bytes, ...]
+        self,
+        fleet: Fleet,
+        writer: Writer,
+        manifests: tuple[bytes, ...],
+        documents: tuple[bytes, ...],
+        counted: Mapping[bytes, bytes],
     ) -> None:
         """`manifests`: the federation's newest ones, newest first; chunks of the first are current, of others stale.
 
-        `documents`: the root documents from version 1 on.
+        `documents`: the root documents from version 1 on; `counted`: see `Progress.counted`, as it becomes.
         """
         self.is_link_up = False
         self._documents = documents
+        self._counted = counted
         self._fleet = fleet
         self._writer = writer
         self._opened: RoundRecord | None = None
@@ -144,4 +150,6 @@ class Announcer:
         device = self._fleet.get(invitation.device)
         if not self.is_said or self._opened is None or device is None or device.revoked:
             return []
-        return [Publish(self._fleet.topics.down(device.id), self._writer.task(device, self._opened, invitation))]
+        counted = self._counted.get(device.id, b"")
+        task = self._writer.task(device, self._opened, invitation, counted)
+        return [Publish(self._fleet.topics.down(device.id), task)]

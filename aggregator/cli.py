@@ -27,7 +27,7 @@ from fedloom.errors import DataError
 from fedloom.job import load_job
 from fedloom.learning.model_file import load as load_model
 from fedloom.link.mqtt import MqttLink
-from strategies import create
+from strategies import create_for, first_plan
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
 aggregator = typer.Typer(help="Make a federation, run a job, see how it stands.", no_args_is_help=True)
@@ -110,8 +110,8 @@ def job_check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The job
       fedloom job check job.toml
     """
     read = load_job(file)
-    create(read.strategy, str(file), read.asynchronous is not None, read.model.layout())
-    check_manifest(read, str(file))
+    strategy = create_for(read, str(file))
+    check_manifest(read, first_plan(strategy, read), str(file))
     initial_model(read, file)
     size = read.model.layout().size
     typer.echo(f"{file}: job {read.name} is right: {size:,} weights, {read.rounds.count} rounds, {read.strategy.name}")

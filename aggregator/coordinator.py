@@ -90,7 +90,7 @@ class Coordinator:
         self._snapshot = snapshot
         self._writer = Writer(setup.root, setup.aggregator, setup.signing, setup.entropy)
         self._progress = Progress(setup, snapshot, self._writer)
-        self._announcer = Announcer(fleet, self._writer, snapshot.manifests, setup.documents)
+        self._announcer = Announcer(fleet, self._writer, snapshot.manifests, setup.documents, self._progress.counted)
         self._intake: Intake | None = None
         self._invitations: dict[bytes, Invitation] = {}
         self._turning = _Turning(None, None, 0.0)
@@ -253,7 +253,8 @@ class Coordinator:
         if self._intake is None:
             return []
         record = self._intake.opened
-        closed, model = self._progress.conclude(record, outcome, reason, result)
+        answers = self._intake.state.answers.values()
+        closed, model = self._progress.conclude(record, outcome, reason, result, answers)
         self._patience.failed(self._progress.aborted_in_row, reason, now.monotonic_s)
         self._pace.closed(now.monotonic_s)
         notice = round_notices.closed(self._intake, outcome, reason, result, self._dropped)
@@ -333,7 +334,7 @@ class Coordinator:
         self._began_s = now.monotonic_s
         self._dropped += self._intake.refusals.total() if self._intake else 0
         self._invitations = {each.device: each for each in opened.invitations}
-        self._intake = self._reception.open(opened, answers, now.monotonic_s)
+        self._intake = self._reception.open(opened, self._progress.plan(opened), answers, now.monotonic_s)
 
     def _linger(self, now: Now) -> list[Action]:
         """The final model was announced (again)."""

@@ -10,6 +10,7 @@ from aggregator.backup.leap import newest_leap, newest_version
 from aggregator.phases import remember
 from aggregator.records import Answer, Figures, Invitation, Outcome, RoundRecord, Snapshot, SpoolEntry
 from aggregator.store import Store
+from aggregator.upkeep.rows import is_in_a_model
 from fedloom.job import Stopping
 from fedloom.wire.messages import Closed, Phase, Verdict
 
@@ -90,6 +91,19 @@ def entries(store: Store, manifest_version: int) -> tuple[SpoolEntry, ...]:
     )
     with store.engine.connect() as connection:
         return tuple(SpoolEntry(*row) for row in connection.execute(query))
+
+
+def counted(store: Store, job: bytes) -> dict[bytes, bytes]:
+    """Of each device the SHA-256 of the envelope of its last update that is in a model of this run."""
+    own = t.updates.c
+    query = (
+        select(own.device, own.digest)
+        .join(t.rounds, t.rounds.c.manifest_version == own.counted_in)
+        .where(t.rounds.c.job == job, is_in_a_model())
+        .order_by(own.counted_in)
+    )
+    with store.engine.connect() as connection:
+        return {row.device: row.digest for row in connection.execute(query)}
 
 
 def models_of(store: Store, name: str) -> Iterator[ModelEntry]:

@@ -10,6 +10,7 @@ from aggregator.writer import Entropy, Writer
 from fedloom import msgpack
 from fedloom.errors import ConfigError
 from fedloom.job import CHUNK_BYTES, Job
+from fedloom.learning.layout import Vector
 from fedloom.learning.plan import TrainPlan
 from fedloom.trust.documents import Root
 from fedloom.trust.seal import SealKey, SealSuite
@@ -42,10 +43,13 @@ class Place(NamedTuple):
     closes: Closed | None
 
 
-def broadcast(model: CurrentModel, key: bytes, chunk_bytes: int) -> Broadcast:
-    """Seal a model under a key that is drawn for it alone; the same key gives the same bytes again."""
+def broadcast(model: CurrentModel, control: Vector | None, key: bytes, chunk_bytes: int) -> Broadcast:
+    """Seal a model, and the variate of the strategy that goes with it, under a key that is drawn for them alone; the
+    same key gives the same bytes again.
+    """
     plain = plain_model(model.weights, model.standardiser)
-    return Broadcast(model.version, key, seal_model(plain, model.version, key, chunk_bytes))
+    beside = b"" if control is None else control.astype("<f4", copy=False).tobytes()
+    return Broadcast(model.version, key, seal_model(plain, model.version, key, chunk_bytes, beside))
 
 
 def new_model_key(entropy: Entropy) -> bytes:
@@ -105,13 +109,13 @@ class Opener:
         return SealKey(self._root.suite, self._entropy(_PRIVATE_BYTES[self._root.suite]))
 
 
-def check_manifest(job: Job, where: str) -> None:
-    """Refuse a job that no device would hear of; it is tried with the larger suite.
+def check_manifest(job: Job, plan: TrainPlan, where: str) -> None:
+    """Refuse a job that no device would hear of, its strategy having made `plan`; it is tried with the larger suite.
 
     Raises:
         ConfigError: its manifests are too large.
     """
-    size = len(msgpack.encode(_largest_manifest(job)))
+    size = len(msgpack.encode(_largest_manifest(job, plan)))
     if size > MAX_MANIFEST_BYTES:
         problem = f"a round's manifest takes {size:,} bytes, {MAX_MANIFEST_BYTES:,} allowed"
         if job.update.chunk_bytes < CHUNK_BYTES:
@@ -120,8 +124,9 @@ def check_manifest(job: Job, where: str) -> None:
         raise ConfigError(where, "data", problem, "name fewer features and classes, or shorter, or shrink the model")
 
 
-def _largest_manifest(job: Job) -> Manifest:
-    numbers = job.model.layout().size + (2 * job.model.inputs if job.data.standardise else 0)
+def _largest_manifest(job: Job, plan: TrainPlan) -> Manifest:
+    vectors = 2 if plan.correction == "scaffold" else 1
+    numbers = vectors * job.model.layout().size + (2 * job.model.inputs if job.data.standardise else 0)
     cipher_bytes, chunk_bytes = 4 * numbers + _TAG_BYTES, job.update.chunk_bytes
     zeros, most = bytes(32), 2**63 - 1
     return Manifest(
@@ -137,8 +142,16 @@ def _largest_manifest(job: Job) -> Manifest:
         deadline_s=job.rounds.deadline_s,
         max_staleness=most,
         issued_at=most,
-        brief=seal_brief(_brief(job, job.training), bytes(KEY_BYTES)),
-        model=ModelRef(most, zeros, zeros, cipher_bytes, chunk_bytes, (zeros,) * -(-cipher_bytes // chunk_bytes)),
+        brief=seal_brief(_brief(job, plan), bytes(KEY_BYTES)),
+        model=ModelRef(
+            version=most,
+            plain_hash=zeros,
+            cipher_hash=zeros,
+            cipher_bytes=cipher_bytes,
+            chunk_bytes=chunk_bytes,
+            chunk_hashes=(zeros,) * -(-cipher_bytes // chunk_bytes),
+            control_hash=zeros if vectors > 1 else b"",
+        ),
     )
 
 

@@ -1,6 +1,6 @@
 """How far a job has come: model, strategy state, metrics so far, the chain of manifests, the next step. No I/O."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from aggregator import phases
@@ -11,15 +11,15 @@ from aggregator.fusion import load_state
 from aggregator.incoming import Incoming
 from aggregator.opening import Broadcast, Opener, Place, broadcast, new_model_key
 from aggregator.phases import Step
-from aggregator.records import ClosedRound, CurrentModel, NewModel, Outcome, RoundRecord, Snapshot
+from aggregator.records import Answer, ClosedRound, CurrentModel, NewModel, Outcome, RoundRecord, Snapshot
 from aggregator.writer import Entropy, Writer
 from fedloom.job import Job
 from fedloom.learning.plan import TrainPlan
 from fedloom.trust.documents import Root
 from fedloom.trust.signing import SigningKey
-from fedloom.wire.messages import Closed, Phase
+from fedloom.wire.messages import Closed, Phase, Verdict
 from fedloom.wire.model_blob import model_hash
-from strategies import Strategy
+from strategies import State, Strategy
 
 _PHASE_NUMBERS = {Phase.STATISTICS: 0, Phase.TRAIN: 1, Phase.EVALUATE: 2, Phase.DONE: 3}
 
@@ -63,6 +63,8 @@ class Progress:
         self.history = list(snapshot.history)
         self.aborted_in_row = snapshot.aborted_in_row
         self.strategy_state = snapshot.strategy_state
+        self.counted = dict(snapshot.counted)
+        """SHA-256 of the envelope of each device's last update that is in a model, where the devices have variates."""
         self._setup = setup
         self._chunk_bytes = setup.job.update.chunk_bytes
         self._job_id = snapshot.job
@@ -80,9 +82,14 @@ class Progress:
         return self._last_version, self._last_hash
 
     def conclude(
-        self, opened: RoundRecord, outcome: Outcome, reason: str, result: FusionResult | None
+        self,
+        opened: RoundRecord,
+        outcome: Outcome,
+        reason: str,
+        result: FusionResult | None,
+        answers: Iterable[Answer],
     ) -> tuple[ClosedRound, NewModel | None]:
-        """A round has ended; `result` is None where it was aborted."""
+        """A round has ended; `result` is None where it was aborted. `answers` are all that it has."""
         self._closes = Closed(opened.round, opened.attempt, outcome)
         step = Step(opened.phase, opened.round, opened.attempt)
         if result is None:
@@ -92,6 +99,8 @@ class Progress:
         self.aborted_in_row = 0
         if result.metrics:
             self.history = phases.remember([*self.history, result.metrics], self._setup.job.stopping)
+        if opened.phase is Phase.TRAIN and self.plan(opened).correction != "none":
+            self.counted |= {each.device: each.digest for each in answers if each.verdict is Verdict.ACCEPTED}
         self.strategy_state = result.strategy_state
         self.next = phases.after(step, self._setup.job, self.history)
         figures, state = result.metrics, result.strategy_state
@@ -104,9 +113,9 @@ class Progress:
         if self.model is None and step.phase is not Phase.STATISTICS:
             new = self._adopt(self._setup.initial._replace(version=self._first_version), 0, 0, 0)
         if self.model and (self.broadcast is None or self.broadcast.version != self.model.version):
-            self.broadcast = broadcast(self.model, new_model_key(self._setup.entropy), self._chunk_bytes)
+            self.broadcast = self._sealed(self.model, step.phase, new_model_key(self._setup.entropy))
         place = Place(self._job_id, self._last_version, self._last_hash, self._closes)
-        record = self._opener.open(step, place, self._plan(step), self._cohort(step, ready), self.broadcast, utc_s)
+        record = self._opener.open(step, place, self.plan(step), self._cohort(step, ready), self.broadcast, utc_s)
         self._last_version, self._last_hash = record.manifest_version, record.manifest_hash
         return Opened(record, new)
 
@@ -115,7 +124,7 @@ class Progress:
 
     def _resume(self, newest: RoundRecord, outcome: Outcome | None) -> None:
         if self.model and newest.model_key and newest.model_version == self.model.version:
-            self.broadcast = broadcast(self.model, newest.model_key, self._chunk_bytes)
+            self.broadcast = self._sealed(self.model, newest.phase, newest.model_key)
         if outcome is None:
             return
         step = Step(newest.phase, newest.round, newest.attempt)
@@ -138,12 +147,19 @@ class Progress:
         self.model = model
         return NewModel(model, model_hash(model.weights, model.standardiser), round_number, devices, samples)
 
-    def _plan(self, step: Step) -> TrainPlan:
-        setup = self._setup
-        if step.phase is not Phase.TRAIN:
-            return setup.job.training
-        state = load_state(self.strategy_state, setup.strategy, setup.initial.weights.size)
-        return setup.strategy.plan(step.round, setup.job.training, state)
+    def plan(self, place: Step | RoundRecord) -> TrainPlan:
+        """What the devices do in a round that comes now."""
+        training = self._setup.job.training
+        if place.phase is not Phase.TRAIN:
+            return training
+        return self._setup.strategy.plan(place.round, training, self._state())
+
+    def _state(self) -> State:
+        return load_state(self.strategy_state, self._setup.strategy, self._setup.initial.weights.size)
+
+    def _sealed(self, model: CurrentModel, phase: Phase, key: bytes) -> Broadcast:
+        control = self._setup.strategy.broadcast(self._state()) if phase is Phase.TRAIN else None
+        return broadcast(model, control, key, self._chunk_bytes)
 
     def _cohort(self, step: Step, ready: Collection[bytes]) -> Cohort:
         if step.phase is Phase.DONE:

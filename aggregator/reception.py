@@ -12,6 +12,7 @@ from aggregator.records import Answer, RoundRecord, Snapshot
 from aggregator.round import RoundState
 from aggregator.throttle import Throttle
 from aggregator.writer import Writer
+from fedloom.learning.plan import TrainPlan
 
 
 class Reception:
@@ -36,8 +37,8 @@ class Reception:
         self._attendance = attendance
         self._pace = pace
 
-    def open(self, opened: RoundRecord, answers: tuple[Answer, ...], now_s: float) -> Intake:
-        """For a round that is durable, `answers` being there already.
+    def open(self, opened: RoundRecord, plan: TrainPlan, answers: tuple[Answer, ...], now_s: float) -> Intake:
+        """For a round that is durable, in which the devices follow `plan`, `answers` being there already.
 
         Raises:
             StoreError: the directory of large updates cannot be used.
@@ -45,7 +46,14 @@ class Reception:
         setup = self._setup
         bases, earlier = self._past.forget(opened)
         gate = Gate(
-            self._fleet, setup.root, setup.job, opened, setup.max_update_bytes, bases, is_restored=self._is_restored
+            self._fleet,
+            setup.root,
+            setup.job,
+            opened,
+            setup.max_update_bytes,
+            bases,
+            plan=plan,
+            is_restored=self._is_restored,
         )
         state = RoundState(
             opened.phase,

@@ -1,5 +1,6 @@
 """What the aggregator remembers, as plain records: the coordinator writes them, the store keeps them."""
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from fedloom.learning.layout import Vector
@@ -162,3 +163,5 @@ class Snapshot(NamedTuple):
     aborted_in_row: int = 0
     history: tuple[Figures, ...] = ()
     """Metrics of the model before each closed round, oldest first, as far as `phases.remember` wants them."""
+    counted: Mapping[bytes, bytes] = {}
+    """See `Progress.counted`."""

@@ -17,7 +17,7 @@ from aggregator.states import States
 from aggregator.store import open_store
 from aggregator.verification import Verified, verify
 from fedloom.errors import StoreError
-from strategies import create
+from strategies import create_for
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
 rounds = typer.Typer(help="List and show rounds, recompute what one has fused.", no_args_is_help=True)
@@ -70,8 +70,7 @@ def verify_round(job: JobName, number: Number, config: Config = CONFIG, as_json:
         registry = Registry(models, run.job)
         files = Files(store, registry, States(models / run.job.name), Spool(loaded.state / "spool"))
         past = past_rounds.done_round(store, run, number)
-        where, stale = f"the run {run.id.hex()}", run.job.asynchronous is not None
-        strategy = create(run.job.strategy, where, stale, run.job.model.layout())
+        strategy = create_for(run.job, f"the run {run.id.hex()}")
         try:
             given = sources(past, run, files)
             again = recompute(past, given, run, strategy, lambda: initial_model(run.job, loaded.job))

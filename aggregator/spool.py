@@ -12,6 +12,7 @@ What is in a segment counts only if the store has an entry for it: a torn tail i
 """
 
 import errno
+import math
 import os
 import shutil
 import struct
@@ -26,6 +27,7 @@ from aggregator.damage import DamagedError
 from aggregator.records import Answer, SpoolEntry
 from fedloom.errors import StoreError
 from fedloom.files import make_private_directory, sync_directory
+from fedloom.learning.layout import Vector
 from fedloom.msgpack import decode
 from fedloom.wire import encoding
 from fedloom.wire.messages import Update
@@ -168,12 +170,13 @@ class SpooledUpdates:
     def blocks(self, rows: int) -> Iterator[Block]:
         """Decoded straight into the rows of one matrix, in blocks of `rows`."""
         matrix: Matrix = np.empty((min(rows, len(self)), self._size), np.float32)
+        controls: Matrix = np.empty((0, self._size), np.float32)
         block: list[ClientUpdate] = []
         for entry, spooled in zip(self._entries, read(self._segment, self._entries), strict=True):
-            row = matrix[len(block)]
-            encoding.decode(spooled.update.vector, encoding.NAMES[spooled.encoding], row)
-            update = spooled.update
-            block.append(ClientUpdate(spooled.device, update.samples, row, entry.staleness, update.steps))
+            if spooled.update.control and not len(controls):
+                controls = np.empty_like(matrix)
+            row = len(block)
+            block.append(_decoded(spooled, entry, matrix[row], controls[row : row + 1]))
             if len(block) == len(matrix):
                 yield Block(tuple(block), matrix)
                 block = []
@@ -185,6 +188,23 @@ class SpooledUpdates:
         stop = start + out.shape[1]
         for row, update in zip(out, self, strict=True):
             row[:] = update.delta[start:stop]
+
+
+def _decoded(spooled: SpooledUpdate, entry: SpoolEntry, delta: Vector, control: Matrix) -> ClientUpdate:
+    """The update with its vectors in `delta` (p,) and, where there is a second one, the row of `control` (1, p)."""
+    update, name = spooled.update, encoding.NAMES[spooled.encoding]
+    encoding.decode(update.vector, name, delta)
+    if update.control:
+        encoding.decode(update.control, name, control[0])
+    return ClientUpdate(
+        client=spooled.device,
+        samples=update.samples,
+        delta=delta,
+        staleness=entry.staleness,
+        steps=update.steps,
+        loss=math.nan if update.loss is None else update.loss,
+        control=control[0] if update.control else None,
+    )
 
 
 def _head(answer: Answer) -> bytes:

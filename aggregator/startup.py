@@ -33,7 +33,8 @@ from aggregator.states import States
 from aggregator.store import Store, open_store
 from fedloom.errors import ConfigError, StoreError
 from fedloom.job import Job, load_job
-from strategies import create
+from fedloom.learning.plan import TrainPlan
+from strategies import create_for, first_plan
 
 
 class Parts(NamedTuple):
@@ -55,14 +56,17 @@ def assemble(loaded: Loaded) -> Parts:
         StoreError: the state is damaged.
     """
     job = load_job(loaded.job)
-    strategy = create(job.strategy, str(loaded.job), job.asynchronous is not None, job.model.layout())
-    check_manifest(job, str(loaded.job))
-    _check_update_size(job, loaded)
+    strategy = create_for(job, str(loaded.job))
+    plan = first_plan(strategy, job)
+    check_manifest(job, plan, str(loaded.job))
+    _check_update_size(job, plan, loaded)
     initial = initial_model(job, loaded.job)
     own = keys.load(loaded.state)
     store = open_store(loaded.state, leads=True)
     files, run = _open_files(store, loaded, job), _run(store, job)
     snapshot = _snapshot(store, run, Repair(run, files, strategy, lambda: initial))
+    if plan.correction != "none":
+        snapshot = snapshot._replace(counted=history.counted(store, run.id))
     setup = Setup(
         job=job,
         root=own.root,
@@ -104,9 +108,9 @@ def _core(
     return Core(coordinator, Registrar(own, fleet, writer, tokens), Renewal(fleet, writer))
 
 
-def _check_update_size(job: Job, loaded: Loaded) -> None:
+def _check_update_size(job: Job, plan: TrainPlan, loaded: Loaded) -> None:
     """Refuse a job whose updates would all be dropped."""
-    needed, allowed = largest_update_bytes(job), loaded.config.limits.max_update_bytes
+    needed, allowed = largest_update_bytes(job, plan), loaded.config.limits.max_update_bytes
     if needed > allowed:
         problem = f"an update takes up to {needed:,} bytes, limits.max_update_bytes of the aggregator is {allowed:,}"
         raise ConfigError(str(loaded.job), "model", problem, f"raise that to {needed}, or make the model smaller")

@@ -32,10 +32,10 @@ class Writer:
         blob = write_clear(header, msgpack.encode(manifest), self._signing)
         return blob, sha256(blob).digest()
 
-    def task(self, device: Device, opened: RoundRecord, invitation: Invitation) -> bytes:
-        """The invitation of one device."""
-        body = msgpack.encode(Task(invitation.train, invitation.evaluate, opened.brief_key, opened.model_key))
-        return self._sealed(Type.TASK, device, place_of(opened), body)
+    def task(self, device: Device, opened: RoundRecord, invitation: Invitation, counted: bytes) -> bytes:
+        """The invitation of one device; `counted` is its last update that is in a model."""
+        body = Task(invitation.train, invitation.evaluate, opened.brief_key, opened.model_key, counted)
+        return self._sealed(Type.TASK, device, place_of(opened), msgpack.encode(body))
 
     def receipt(self, device: Device, place: Header, answer: Answer, come_back_s: int) -> bytes:
         """The word on an update; `place` holds the job, round, attempt and manifest of the update."""

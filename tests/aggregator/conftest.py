@@ -178,10 +178,20 @@ class FakeDevice:
             return Update(2, 0, 0.0, moments.astype("<f8").tobytes(), b"", "")
         if manifest.phase is Phase.EVALUATE:
             return Update(0, 0, 0.0, b"", metrics, "")
-        vector = np.zeros(self.brief().spec.layout().size, np.float32)
-        vector[self.number % vector.size] = 1.0
         brief = self.brief()
-        return Update(1, 1, 0.5, encoding.encode(vector, brief.encoding, brief.options), metrics, "")
+        vector = np.zeros(brief.spec.layout().size, np.float32)
+        vector[self.number % vector.size] = 1.0
+        encoded = encoding.encode(vector, brief.encoding, brief.options)
+        return Update(
+            samples=1,
+            steps=1,
+            train_loss=0.5,
+            vector=encoded,
+            metrics=metrics,
+            declined="",
+            loss=0.25 if brief.plan.measure_loss else None,
+            control=encoded if brief.plan.correction == "scaffold" else b"",
+        )
 
 
 class Rig:

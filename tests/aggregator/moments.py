@@ -27,6 +27,9 @@ class MomentsStrategy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def plan(self, round_number: int, base: TrainPlan, state: State) -> TrainPlan:
         return base
 
+    def broadcast(self, state: State) -> None:
+        return None
+
     def fuse(self, weights, updates, state):
         total = total_samples(updates)
         mean = np.zeros(weights.size)

@@ -62,7 +62,7 @@ def test_the_broadcast_model_opens_with_the_task_key(rig):
     device = rig.devices[0]
     ref = device.manifest.model
     cipher = rig.retained[device.topics.chunk(ref.cipher_hash, 0)]
-    weights, standardiser = open_model(cipher, ref, device.task().model_key, 4, None)
+    weights, standardiser, _ = open_model(cipher, ref, device.task().model_key, 4, None)
     np.testing.assert_array_equal(weights, load(rig.parts.archive.registry.path(0)).weights)
     assert standardiser is None
 

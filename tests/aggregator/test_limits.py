@@ -21,7 +21,8 @@ def with_limit(rig, max_update_bytes):
 @pytest.mark.parametrize("standardise", ["true", "false"])
 def test_updates_larger_than_the_limit_are_found_before_anything_starts(make_rig, standardise):
     rig = make_rig(inputs=1000, standardise=standardise)
-    needed = largest_update_bytes(load_job(rig.config.job))
+    job = load_job(rig.config.job)
+    needed = largest_update_bytes(job, job.training)
     with_limit(rig, needed - 1)
     with pytest.raises(
         ConfigError, match=rf"up to {needed:,} bytes, limits.max_update_bytes .* raise that to {needed}"
@@ -57,6 +58,6 @@ def test_the_manifest_that_was_tried_is_no_smaller_than_a_real_one_and_hardly_la
     job = load_job(rig.config.job)
     monkeypatch.setattr("aggregator.opening.MAX_MANIFEST_BYTES", real - 1)
     with pytest.raises(ConfigError):
-        check_manifest(job, "")
+        check_manifest(job, job.training, "")
     monkeypatch.setattr("aggregator.opening.MAX_MANIFEST_BYTES", real + 100)
-    check_manifest(job, "")
+    check_manifest(job, job.training, "")

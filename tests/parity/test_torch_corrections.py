@@ -96,6 +96,6 @@ def test_the_next_round_begins_without_the_term_of_the_last(data, weights):
 def test_a_term_that_no_plan_asks_for_is_refused(data, weights):
     with pytest.raises(ValueError, match="correction none"):
         Trainer(SPEC, plan_with(), np.float64).fit(weights, data, np.random.default_rng(0), linear=vectors(1)[0])
+    plan = plan_with(correction="scaffold")
     with pytest.raises(ValueError, match="linear term of shape"):
-        plan = plan_with(correction="scaffold")
         Trainer(SPEC, plan, np.float64).fit(weights, data, np.random.default_rng(0), linear=np.zeros(3))
