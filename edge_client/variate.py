@@ -24,22 +24,22 @@ class Variate:
             ValueError: they do not fit a model of `size` weights.
         """
         self._plan = plan
-        self._own: Vector = np.zeros(size if plan.correction != "none" else 0, np.float32) if own is None else own
+        self._own: Vector = np.zeros(size, np.float32) if own is None else own
         self._common: Vector = np.zeros(0, np.float32) if common is None else common
-        self.term = self._term(size)
+        for each in (self._own, self._common) if plan.correction == "scaffold" else (self._own,):
+            if each.size != size:
+                raise ValueError(f"a control variate of {each.size} numbers for {size} weights")
+        self.term = self._term()
         """(p,) added to each step's gradient; None is nothing."""
 
-    def _term(self, size: int) -> Vector | None:
+    def _term(self) -> Vector | None:
         match self._plan.correction:
             case "none":
                 return None
             case "feddyn":
-                term = feddyn_term(self._own)
+                return feddyn_term(self._own)
             case "scaffold":
-                term = scaffold_term(self._own, self._common)
-        if term.shape != (size,):
-            raise ValueError(f"control variates of {self._own.size} and {self._common.size} for {size} weights")
-        return term
+                return scaffold_term(self._own, self._common)
 
     def change(self, delta: Vector, rate_sum: float) -> Vector | None:
         """(p,) that travels beside the weight difference `delta` (p,); None where nothing does."""

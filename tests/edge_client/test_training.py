@@ -78,6 +78,66 @@ def delta(work: Work, answer: Answer) -> Any:
     return out
 
 
+def corrected(make_work: MakeWork, correction: str, common: Any = None, **changes: Any) -> Work:
+    """Work with a correction, and with the server's variate."""
+    plan = TrainPlan(loss="cross_entropy", learning_rate=0.1, batch_size=8, correction=correction, **changes)  # type: ignore[arg-type]
+    work = make_work(plan=plan)
+    assert work.model is not None
+    return work._replace(model=work.model._replace(control=common), control=b"c" * 32)
+
+
+def variate(answer: Answer) -> Any:
+    assert answer.control is not None
+    return np.frombuffer(answer.control, "<f4")
+
+
+@pytest.mark.parametrize("encoding", ["float32", "int8"])
+def test_scaffold_sends_what_its_variate_advances_by(source: SourceConfig, make_work: MakeWork, encoding: Any) -> None:
+    size = SPEC.layout().size
+    own, common = np.linspace(-0.2, 0.3, size, dtype="<f4"), np.linspace(0.1, -0.1, size, dtype=np.float32)
+    work = corrected(make_work, "scaffold", common)
+    work = work._replace(brief=msgspec.structs.replace(work.brief, encoding=encoding))
+    training = Training(source, b"D" * 16, lambda name: b"", {b"c" * 32: own.tobytes()}.__getitem__)
+    answer = training.run(work, never)
+    assert answer is not None
+    change = np.empty(size, np.float32)
+    decode(answer.update.control, encoding, change)
+    np.testing.assert_array_equal(variate(answer), own + change)
+    # c_i⁺ = c_i − c − Δ/(K·η), where Δ is what the steps have done
+    step = -delta(work, answer) / (0.1 * answer.update.steps)
+    np.testing.assert_allclose(variate(answer), own - common + step, atol=0.02 if encoding == "int8" else 1e-5)
+    plain = make_work(plan=msgspec.structs.replace(work.brief.plan, correction="none"))
+    assert np.abs(delta(work, answer) - delta(plain, train(source, plain))).max() > 0.01
+
+
+def test_feddyn_sends_nothing_more_and_keeps_what_the_server_can_compute(
+    source: SourceConfig, make_work: MakeWork
+) -> None:
+    work = corrected(make_work, "feddyn", proximal_mu=0.5)._replace(control=b"")
+    answer = train(source, work)
+    assert answer.update.control == b""
+    np.testing.assert_allclose(variate(answer), -0.5 * delta(work, answer), rtol=1e-6)
+
+
+def test_without_the_servers_variate_a_device_declines(source: SourceConfig, make_work: MakeWork) -> None:
+    answer = train(source, corrected(make_work, "scaffold")._replace(control=b""))
+    assert "a control variate of 0 numbers" in answer.update.declined
+    assert answer.control is None
+
+
+def test_the_loss_before_training_is_told_where_it_is_asked_for(source: SourceConfig, make_work: MakeWork) -> None:
+    plan = TrainPlan(loss="cross_entropy", measure_loss=True)
+    work = make_work(plan=plan)
+    data = prepare(source, work.brief.data, "cross_entropy", 0).train
+    assert work.model is not None
+    assert work.model.standardiser is not None
+    metrics = evaluate(
+        SPEC, "cross_entropy", work.model.weights, data._replace(x=work.model.standardiser.apply(data.x))
+    )
+    assert train(source, work).update.loss == pytest.approx(metrics.sums[1] / metrics.sums[0])
+    assert train(source, make_work()).update.loss is None
+
+
 def test_statistics_are_the_moments_of_the_raw_features(source: SourceConfig, make_work: MakeWork) -> None:
     work = make_work(Phase.STATISTICS)
     answer = train(source, work)

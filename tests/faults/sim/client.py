@@ -18,7 +18,8 @@ from sim.network import SimLink
 from sim.oracle import Oracle
 from sim.party import Party, Stage
 
-Train = Callable[[events.Work], events.Answer]
+Train = Callable[[events.Work, bytes], events.Answer]
+"""Of a piece of work, and the device's own variate as it is on disk."""
 
 
 class Client(Party):
@@ -124,7 +125,10 @@ class Client(Party):
     def _trained(self, work: events.Work) -> None:
         if self._work is work:
             self._work = None
-            self._handle(events.Trained(work, self._train(work)))
+            assert self._directory is not None
+            own = self._directory.controls.read(work.control) if work.control else b""
+            self._oracle.variate_used(self, work, own)
+            self._handle(events.Trained(work, self._train(work, own)))
 
     def _wake(self) -> None:
         """Ask for a tick when the session wants one."""

@@ -10,7 +10,8 @@ from aggregator import archive, fusion, spool, store
 from aggregator.coordinator import Coordinator
 from aggregator.intake import Intake
 from aggregator.spool import SpooledUpdates
-from edge_client import believe
+from edge_client import believe, rounds
+from edge_client.delivery import Delivery
 from edge_client.outbox import StateDirectory
 from edge_client.sequence import Sequence
 from edge_client.session import Session
@@ -181,6 +182,27 @@ def second_answer_wins(patch: Patch) -> None:
     patch(Intake, "_refuse_second", lambda self, device: None)
 
 
+def variate_taken_as_sent(patch: Patch) -> None:
+    """A device believes that every update is in a model, once it is sent."""
+    current = rounds.current_control
+
+    def hopeful(state: Any, job: bytes, counted: bytes) -> bytes:
+        return state.offered or current(state, job, counted)
+
+    patch(rounds, "current_control", hopeful)
+
+
+def variate_before_the_receipt_lost(patch: Patch) -> None:
+    """The variate of an update that is given up is given up with it."""
+    leaves = Delivery.leaves
+
+    def forgetful(self: Delivery, is_accepted: bool = False) -> dict[str, bytes]:
+        changes = leaves(self, is_accepted)
+        return changes if is_accepted else {name: value for name, value in changes.items() if name != "offered"}
+
+    patch(Delivery, "leaves", forgetful)
+
+
 MUTATIONS = (
     receipt_before_store,
     spool_not_synced,
@@ -199,4 +221,6 @@ MUTATIONS = (
     outbox_ignored,
     fsync_tried_again,
     second_answer_wins,
+    variate_taken_as_sent,
+    variate_before_the_receipt_lost,
 )

@@ -75,6 +75,8 @@ class Oracle:
         """Version of the newest manifest for which a device has worked."""
         self._answers: dict[tuple[bytes, bytes], bytes] = {}
         """A device's update for a manifest."""
+        self.variates: dict[tuple[str, int], float] = {}
+        """How far a device's own variate had come in the round of a manifest, by its name."""
         self._numbers: dict[tuple[bytes, int, int], bytes] = {}
 
     def violated(self, invariant: str, what: str) -> None:
@@ -176,6 +178,10 @@ class Oracle:
         self._stage.story.tell(
             client.name, "works: %s %d.%d", work.manifest.phase.value, work.manifest.round, work.manifest.attempt
         )
+
+    def variate_used(self, client: "Client", work: events.Work, own: bytes) -> None:
+        if work.brief.plan.correction != "none" and work.task.train:
+            self.variates[client.name, work.manifest.version] = float(np.frombuffer(own, "<f4").sum())
 
     def device_did(self, client: "Client", action: events.Action) -> None:
         """What is durable now."""

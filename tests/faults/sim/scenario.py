@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from edge_client.events import Answer, Work
@@ -46,6 +47,10 @@ max_staleness = {max_staleness}
 [strategy]
 name = "fedbuff"
 """
+_VARIATES = """
+[strategy]
+name = "scaffold"
+"""
 
 
 class Scenario(NamedTuple):
@@ -86,7 +91,12 @@ class Scenario(NamedTuple):
     def job(self) -> str:
         """The job file."""
         settings = self._asdict() | {"standardise": str(self.standardise).lower(), "min_updates": min(1, self.buffer)}
-        return (_JOB + _ASYNCHRONOUS if self.buffer else _JOB).format(**settings)
+        return (_JOB + (_ASYNCHRONOUS if self.buffer else _VARIATES if self.has_variates else "")).format(**settings)
+
+    @property
+    def has_variates(self) -> bool:
+        """Whether devices remember something of their own: half of the jobs of rounds, drawn with the last wills."""
+        return not self.buffer and not self.will_delay_s
 
 
 def draw(dice: Dice) -> Scenario:
@@ -145,9 +155,9 @@ def _rates(dice: Dice) -> Rates:
 
 
 def honest(number: int, dice: Dice) -> Train:
-    """Trains to the one-hot vector of a device."""
+    """Trains to the one-hot vector of a device, which is the change of its variate as well."""
 
-    def train(work: Work) -> Answer:
+    def train(work: Work, own: bytes) -> Answer:
         phase, spec = work.manifest.phase, work.brief.spec
         if dice.chance(dice.rates.decline):
             return Answer(Update(0, 0, 0.0, b"", b"", "the battery is low"))
@@ -163,7 +173,12 @@ def honest(number: int, dice: Dice) -> Train:
         name = work.brief.encoding
         data = encode(vector, name, work.brief.options)
         residual = None if name == "float32" else np.zeros_like(vector).tobytes()
-        return Answer(Update(1, 1, 0.5, data, metrics, ""), CODES[name], residual)
+        update = Update(1, 1, 0.5, data, metrics, "")
+        if work.brief.plan.correction == "none":
+            return Answer(update, CODES[name], residual)
+        update = msgspec.structs.replace(update, control=data)
+        variate = (np.frombuffer(own, "<f4") if own else 0.0) + vector
+        return Answer(update, CODES[name], residual, variate.tobytes())
 
     return train
 
@@ -172,8 +187,8 @@ def malicious(number: int, dice: Dice) -> Train:
     """Sends what is to be refused."""
     answer = honest(number, dice)
 
-    def train(work: Work) -> Answer:
-        good = answer(work)
+    def train(work: Work, own: bytes) -> Answer:
+        good = answer(work, own)
         size = len(good.update.vector)
         bad = (
             Update(1, 1, 0.5, np.full(size // 4 + 1, np.nan, "<f4").tobytes()[:size], b"", ""),

@@ -1,7 +1,8 @@
 """What must hold when a run is over: the one-hot vectors of the devices show who is in which model.
 
 Device k adds 1 to coordinate k with one sample, so a fused step holds 1/n for each of the n devices whose updates were
-accepted, and 0 elsewhere; in an asynchronous job, 1/n times the weight that the staleness of each update gives it.
+accepted, and 0 elsewhere; in an asynchronous job, 1/n times the weight that the staleness of each update gives it. With
+SCAFFOLD its own variate grows by 1 with each update that is in a model, and the server's sum does.
 """
 
 from collections import defaultdict
@@ -10,13 +11,18 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
+from aggregator import history
 from aggregator import tables as t
+from edge_client.outbox import StateDirectory
+from edge_client.rounds import current_control
+from fedloom import msgpack
 from fedloom.learning.model_file import load
 from fedloom.wire.messages import Verdict
 from sim.client import Client
 from sim.oracle import Oracle, outbox_of
 from sim.server import Server
 from strategies.fedbuff import staleness_weight
+from strategies.variates import Variates, sum_of
 
 
 def check(oracle: Oracle, server: Server, clients: list[Client]) -> None:
@@ -27,6 +33,8 @@ def check(oracle: Oracle, server: Server, clients: list[Client]) -> None:
     _check_rounds(oracle)
     _check_receipts(oracle, accepted, rows)
     _check_models(oracle, server, accepted)
+    if oracle.variates:
+        _check_variates(oracle, server, clients, accepted)
     _check_keys(oracle, server)
     _check_bounds(oracle, server, clients)
     _check_devices(oracle, server, clients)
@@ -74,6 +82,34 @@ def _check_models(oracle: Oracle, server: Server, accepted: list[Any]) -> None:
             oracle.violated("I1", f"round {seen.round}: accepted {expected.nonzero()[0]}, fused {step.nonzero()[0]}")
 
 
+def _check_variates(oracle: Oracle, server: Server, clients: list[Client], accepted: list[Any]) -> None:
+    """What the devices hold is what the aggregator has counted, to the end and in each round."""
+    fused = {number for number, seen in oracle.rounds.items() if (seen.phase, seen.status) == ("train", "done")}
+    counted = [row for row in accepted if row.counted_in in fused]
+    store = server.archive.store
+    (job,) = {seen.job for seen in oracle.rounds.values()}
+    blob = server.archive._states.load(history.newest_state(store, job))
+    total = sum_of(msgpack.decode(blob, Variates)) if blob else np.zeros(1)
+    last = history.counted(store, job)
+    for client in clients:
+        number, device = int.from_bytes(client.keys.id, "big") - 1, client.keys.id
+        rounds = [row.counted_in for row in counted if row.device == device]
+        if blob and abs(total[number] - len(rounds)) > 1e-3 * (1 + len(rounds)):
+            oracle.violated("I1", f"the server's sum has {total[number]} of {client.name}, {len(rounds)} counted")
+        if client.name in oracle.unreliable:
+            continue
+        for (name, version), used in oracle.variates.items():
+            if name == client.name and abs(used - sum(each < version for each in rounds)) > 1e-3:
+                oracle.violated("variate", f"{name} has used {used} in manifest {version}; counted were {rounds}")
+        directory = StateDirectory(client.root / "state")
+        state = directory.read().state
+        assert state is not None
+        held = current_control(state, job, last.get(device, b""))
+        own = float(np.frombuffer(directory.controls.read(held), "<f4").sum()) if held else 0.0
+        if abs(own - len(rounds)) > 1e-3:
+            oracle.violated("variate", f"{client.name} holds {own}, {len(rounds)} of its updates are in models")
+
+
 def _check_keys(oracle: Oracle, server: Server) -> None:
     """Nothing on the disk opens an update of a round that is over."""
     files = {path.name: path.read_bytes() for path in server.root.glob("aggregator.db*")}
@@ -92,7 +128,7 @@ def _check_bounds(oracle: Oracle, server: Server, clients: list[Client]) -> None
         oracle.violated("I7", f"left behind: {strays}, {len(segments)} segments of {len(oracle.rounds)} rounds")
     for client in clients:
         files = sum(1 for path in (client.root / "state").rglob("*") if path.is_file())
-        if files > 8:
+        if files > 10:
             oracle.violated("I7", f"{client.name} holds {files} files")
 
 
