@@ -22,13 +22,13 @@ from strategies.fedasync import Mixed
 from strategies.fedavg import Mean, Sgd
 from strategies.fedavgm import Momentum
 from strategies.fedbuff import Buffered
+from strategies.feddyn import FedDyn
 from strategies.fedexp import Extrapolated
 from strategies.fednova import Normalised
 from strategies.fedopt import Adagrad, Adam, Yogi
-from strategies.qfedavg import Fair
-from strategies.feddyn import FedDyn
 from strategies.fedprox import Proximal
 from strategies.measured import Measured
+from strategies.qfedavg import Fair
 from strategies.scaffold import Scaffold
 
 FLOWER = "flwr:"

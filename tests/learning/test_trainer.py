@@ -203,7 +203,8 @@ def test_class_weights_that_do_not_fit_are_refused(make_data):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_training_step_allocates_nothing(loss, optimiser, rng):
     spec = ModelSpec(inputs=64, outputs=1 if "binary" in loss else 10, hidden=(200, 100), dropout=0.2)
-    plan = TrainPlan(loss=loss, optimiser=optimiser, l1=0.1, l2=0.1, proximal_mu=0.1, clip_norm=0.1)
+    penalties = {"l1": 0.1, "l2": 0.1, "proximal_mu": 0.1, "correction": "feddyn"}
+    plan = TrainPlan(loss=loss, optimiser=optimiser, clip_norm=0.1, **penalties)
     step = TrainingStep(spec, plan, 2, 32)
     step.start(initial_weights(spec, rng))
     targets, values = np.ones((2, 32, spec.outputs), np.float32), np.zeros((2, 32), np.float32)
