@@ -202,6 +202,12 @@ def test_a_loss_reaches_the_rule_that_asks_for_it(start, measured):
     assert rig.devices[0].manifest.round == 2
 
 
+def test_q_fedavg_asks_for_it(start):
+    rig = start("qfedavg", "client_learning_rate = 0.1")
+    rig.answer_all()
+    assert rig.devices[0].manifest.round == 2
+
+
 def reason_of(rig, update):
     device, gate = rig.devices[0], rig.parts.core.coordinator._intake._gate
     candidate = screen(device.topics.up(device.id), device.update(update), gate)
