@@ -4,7 +4,8 @@
 momentum ρ (τ_k − ρ·(1 − ρ^τ_k) / (1 − ρ)) / (1 − ρ). Without that division, a device that takes more steps draws the
 model to its own optimum, and the federation converges to the wrong place.
 
-The steps are what devices say they are. A device that took none has nothing to normalise and counts for nothing.
+With a proximal term or a schedule of the learning rate that is nearly so. The steps are what devices say they are. A
+device that took none has nothing to normalise and counts for nothing.
 
 Source: Wang, Liu, Liang, Joshi, Poor 2020, "Tackling the objective inconsistency problem in heterogeneous federated
 optimization", NeurIPS, arXiv:2007.07481, the update rule of FedNova; ‖a_k‖₁ as in its examples of local solvers.
@@ -14,8 +15,8 @@ from typing import ClassVar
 
 import msgspec
 
-from fedloom.learning.plan import Fraction
-from strategies.base import ClientUpdate, Direction, FusionError, Updates, total_samples
+from fedloom.learning.plan import Fraction, TrainPlan
+from strategies.base import ClientUpdate, Direction, FusionError, PlanError, Updates, total_samples
 from strategies.summing import weighted_sum
 
 
@@ -42,6 +43,23 @@ class Normalised(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise FusionError("no update tells of a step; fednova is for devices that say how many they took")
         direction *= effective
         return direction
+
+
+class CountedSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sees to it that `local_momentum` is what the devices train with."""
+
+    local_momentum: Fraction = 0.0
+
+    def plan(self, base: TrainPlan) -> TrainPlan:
+        """The job's own."""
+        if base.optimiser not in {"sgd", "momentum"}:
+            problem = f"is {base.optimiser!r}, and how far a device goes with that 'fednova' cannot tell from its steps"
+            raise PlanError("optimiser", problem, "set it to 'sgd' or 'momentum'")
+        momentum = base.momentum if base.optimiser == "momentum" else 0.0
+        if momentum != self.local_momentum:
+            problem = f"is {momentum} with this optimiser, and 'fednova' is told {self.local_momentum}"
+            raise PlanError("momentum", problem, f"set strategy.options.local_momentum = {momentum}")
+        return base
 
 
 def path_length(steps: int, momentum: float) -> float:

@@ -24,7 +24,7 @@ from strategies.fedavgm import Momentum
 from strategies.fedbuff import Buffered
 from strategies.feddyn import FedDyn
 from strategies.fedexp import Extrapolated
-from strategies.fednova import Normalised
+from strategies.fednova import CountedSteps, Normalised
 from strategies.fedopt import Adagrad, Adam, Yogi
 from strategies.fedprox import Proximal
 from strategies.measured import Measured
@@ -52,7 +52,7 @@ COMPOSED: dict[str, Recipe] = {
     "fedadam": Recipe(Mean, Adam),
     "fedyogi": Recipe(Mean, Yogi),
     "fedexp": Recipe(Extrapolated),
-    "fednova": Recipe(Normalised),
+    "fednova": Recipe(Normalised, local=CountedSteps),
     "qfedavg": Recipe(Fair, local=Measured),
     "fedbuff": Recipe(Buffered),
     "fedasync": Recipe(Mixed),

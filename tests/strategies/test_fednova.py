@@ -4,7 +4,8 @@ import pytest
 
 from fedloom.errors import ConfigError
 from fedloom.job import StrategyChoice
-from strategies import FusionError, create
+from fedloom.learning.plan import TrainPlan
+from strategies import FusionError, PlanError, create
 
 
 def test_updates_are_averaged_a_step(fuse_rounds, update):
@@ -41,6 +42,27 @@ def test_a_fast_device_does_not_draw_the_model_to_itself(federation):
     plain, normalised = (abs(federation(devices, 400, name, rate=0.005)[0]) for name in ("fedavg", "fednova"))
     assert plain > 0.9
     assert normalised < 0.1
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "local_momentum", "says"),
+    [
+        ("adam", 0.0, r"training\.optimiser: is 'adam', .*; set it to 'sgd' or 'momentum'"),
+        ("momentum", 0.0, r"training\.momentum: is 0\.9 .*; set strategy\.options\.local_momentum = 0\.9"),
+        ("sgd", 0.9, r"training\.momentum: is 0\.0 .*; set strategy\.options\.local_momentum = 0\.0"),
+    ],
+)
+def test_devices_must_train_with_what_it_is_told(optimiser, local_momentum, says):
+    strategy = create(StrategyChoice("fednova", {"local_momentum": local_momentum}), "job.toml")
+    with pytest.raises(PlanError, match=says):
+        strategy.plan(1, TrainPlan("mse", optimiser=optimiser), strategy.initial_state(1))
+
+
+@pytest.mark.parametrize(("optimiser", "local_momentum"), [("sgd", 0.0), ("momentum", 0.9)])
+def test_the_plan_is_the_jobs_own(optimiser, local_momentum):
+    strategy = create(StrategyChoice("fednova", {"local_momentum": local_momentum}), "job.toml")
+    plan = TrainPlan("mse", optimiser=optimiser)
+    assert strategy.plan(1, plan, strategy.initial_state(1)) == plan
 
 
 def test_impossible_options_are_refused():
