@@ -127,7 +127,7 @@ def test_a_disk_that_cannot_be_read_for_another_reason_ends_the_process(rig, mon
         rig.send(device, device.update())
     rig.work_once()
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
