@@ -20,7 +20,10 @@ from strategies.flower.grid import StillGrid
 from strategies.flower.memory import Memory, capture, restore
 from strategies.flower.messages import config_of, have_identity, to_arrays, to_replies, to_weights
 
-_PLAN_KEYS = {name.replace("_", "-"): name for name in TrainPlan.__struct_fields__}
+_PLAN_KEYS = {
+    name.replace("_", "-"): name for name in TrainPlan.__struct_fields__ if name not in ("loss", "correction")
+}
+"""What a strategy may set; the rest belongs to the model, and to rules of ours."""
 _OUR_KEYS = frozenset({"server-round"})
 """Of a ConfigRecord, what the devices know anyway."""
 
@@ -108,7 +111,7 @@ def _configure(strategy: Strategy, arrays: ArrayRecord, state: FlowerState, base
     with _foreign():
         asked = strategy.configure_train(state.rounds + 1, arrays, ConfigRecord(), StillGrid(strategy))
         told = config_of(asked, arrays)
-    changes = {}
+    changes: dict[str, object] = {"measure_loss": True} if hasattr(strategy, "train_loss_key") else {}
     for key in told.keys() - _OUR_KEYS:
         if key not in _PLAN_KEYS:
             close = closest(key, _PLAN_KEYS)

@@ -42,6 +42,7 @@ def test_the_name(name, says):
         ("own_strategies:Decaying", {"weighted_by": "x"}, "did you mean 'weighted_by_key'?"),
         ("own_strategies:Telling", {"key": "learning-rte", "value": 0.1}, "did you mean 'learning-rate'?"),
         ("own_strategies:Telling", {"key": "learning-rate", "value": 0}, "Expected `float` > 0.0"),
+        ("own_strategies:Telling", {"key": "correction", "value": 0}, "tells the devices 'correction'"),
         ("own_strategies:Telling", {"key": "colour", "value": 0}, "a job's devices train as its plan says"),
     ],
 )

@@ -76,7 +76,7 @@ def one_after_the_other(contents, attackers, count):
 
 PAIRS = [
     Pair("FedAvg", {}, same("fedavg")),
-    Pair("FedProx", {"proximal_mu": 0.1}, same("fedavg")),
+    Pair("FedProx", {"proximal_mu": 0.1}, same("fedprox", mu=0.1)),
     Pair(
         "FedAvgM",
         {"server_momentum": 0.9, "server_learning_rate": 0.5},

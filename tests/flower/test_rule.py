@@ -49,6 +49,14 @@ def test_fedprox_tells_the_devices_its_term():
     assert made.plan(1, PLAN, made.initial_state(24)) == TrainPlan(loss="mse", learning_rate=0.3, proximal_mu=0.25)
 
 
+def test_qfedavg_has_the_devices_measure_their_loss():
+    made = rule("QFedAvg", client_learning_rate=0.1)
+    assert made.plan(1, PLAN, made.initial_state(24)).measure_loss
+    (updates,) = peer_loop.draw(13, 1)
+    with pytest.raises(FusionError, match="Missing or invalid training loss"):
+        fuse(made, [updates[0]._replace(loss=float("nan")), *updates[1:]])
+
+
 def test_a_strategy_of_ones_own_sets_the_plan_and_remembers():
     made = own("Decaying", rate=1)
     state, weights, rates = made.initial_state(24), peer_loop.start(), []
