@@ -10,6 +10,7 @@ from fedloom import config
 from fedloom.compression import Bits, Encoding, EncodingOptions, SentShare, check_options, options_of
 from fedloom.errors import ConfigError
 from fedloom.features import summary_names, summary_width
+from fedloom.learning.personal import PREFIX, Personal, shared_weights, unused
 from fedloom.learning.plan import Loss, TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.standardise import MAX_MAGNITUDE
@@ -138,7 +139,23 @@ class UpdateRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Stopping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """End the job early, when the federated metric has stopped improving."""
 
-    metric: Literal["loss", "accuracy", "f1", "auc", "mse", "mae", "r2"] = "loss"
+    metric: Literal[
+        "loss",
+        "accuracy",
+        "f1",
+        "auc",
+        "mse",
+        "mae",
+        "r2",
+        "personal_loss",
+        "personal_accuracy",
+        "personal_f1",
+        "personal_auc",
+        "personal_mse",
+        "personal_mae",
+        "personal_r2",
+    ] = "loss"
+    """`personal_…`: of the devices' own models."""
     tolerance: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
     """An improvement smaller than this does not count."""
     patience: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -168,11 +185,22 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     update: UpdateRules = UpdateRules()
     asynchronous: Asynchronous | None = None
     """Not set: synchronous rounds."""
+    personal: Personal | None = None
+    """Not set: one model for all."""
     stopping: Stopping = Stopping()
     strategy: StrategyChoice = StrategyChoice()
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
     warm_start: str = ""
     """A saved fedloom model or an ONNX file, beside the job file, to start from; empty is a seeded random start."""
+
+    @property
+    def shared_weights(self) -> int:
+        """How many of the model's weights, the first ones, travel in updates and are fused."""
+        return shared_weights(self.model, self.personal)
+
+    def figures_of(self, *, trains: bool) -> tuple[str, ...]:
+        """Prefixes of the figures that devices measure in a round: of the round's model, and of their own."""
+        return ("", PREFIX) if self.personal and self.personal.is_measured(trains=trains) else ("",)
 
 
 def load_job(path: Path) -> Job:
@@ -213,6 +241,8 @@ def check_job(job: Job, where: str) -> None:
             raise ConfigError(where, f"training.{key}", "is the strategy's to set", "leave it out; see [strategy]")
     if job.training.schedule == "step" and job.training.step_every == 0:
         raise ConfigError(where, "training.step_every", "schedule 'step' needs it", "set it to a number of steps")
+    if job.personal:
+        _check_personal(job, job.personal, where)
     _check_stopping(job, where)
     check_options(job.update.encoding, job.update.bits, job.update.share, where)
     if job.rounds.min_updates > job.rounds.devices:
@@ -263,11 +293,26 @@ def _check_classes(job: Job, where: str) -> None:
         raise ConfigError(where, "training.class_weights", problem, "give one weight a class")
 
 
+def _check_personal(job: Job, personal: Personal, where: str) -> None:
+    if key := unused(personal):
+        raise ConfigError(where, f"personal.{key}", f"is nothing that method {personal.method!r} has", "leave it out")
+    depth = len(job.model.widths) - 1
+    if personal.method == "head" and personal.layers >= depth:
+        problem = f"{personal.layers} of the model's {depth} layers stay on the devices, which leaves nothing to share"
+        remedy = f"set it to {depth - 1} at most" if depth > 1 else "give the model a hidden layer, or choose 'ditto'"
+        raise ConfigError(where, "personal.layers", problem, remedy)
+
+
 def _check_stopping(job: Job, where: str) -> None:
     metric, loss = job.stopping.metric, job.training.loss
-    if metric not in _METRICS[loss]:
-        problem = f"{metric!r} is not measured with loss {loss}"
-        raise ConfigError(where, "stopping.metric", problem, f"choose from {', '.join(_METRICS[loss])}")
+    known = [prefix + name for prefix in job.figures_of(trains=True) for name in _METRICS[loss]]
+    if metric not in known:
+        where_not = "in the rounds of this job" if metric.startswith(PREFIX) else f"with loss {loss}"
+        problem = f"{metric!r} is not measured {where_not}"
+        raise ConfigError(where, "stopping.metric", problem, f"choose from {', '.join(known)}")
+    if job.stopping.patience and job.shared_weights < job.model.layout().size and not metric.startswith(PREFIX):
+        problem = f"{metric!r} is that of a model whose last layers nobody trains"
+        raise ConfigError(where, "stopping.metric", problem, f"set it to '{PREFIX}{metric}'")
     if job.stopping.patience and not job.rounds.evaluate:
         problem = "waits for a metric, but rounds.evaluate = 0 measures none"
         raise ConfigError(where, "stopping.patience", problem, "set it to 0, or rounds.evaluate above 0")

@@ -31,6 +31,18 @@ def test_a_good_job_loads(job):
     assert job().model.layout().size == 4 * 5 + 5 + 5 * 3 + 3
 
 
+def test_a_head_stays_where_it_is_and_what_is_shared_is_the_beginning(job):
+    model = "inputs = 4\noutputs = 3\nhidden = [5, 2]"
+    shared = {layers: job(model=model, personal=f'method = "head"\nlayers = {layers}').shared_weights for layers in (1, 2)}
+    assert shared == {1: 4 * 5 + 5 + 5 * 2 + 2, 2: 4 * 5 + 5}
+    assert job(model=model, personal='method = "ditto"').shared_weights == job(model=model).model.layout().size
+
+
+def test_a_job_may_stop_by_what_the_devices_own_models_measure(job):
+    stopping = 'metric = "personal_accuracy"\npatience = 3'
+    assert job(personal='method = "head"', stopping=stopping).stopping.metric == "personal_accuracy"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -70,6 +82,28 @@ def test_a_good_job_loads(job):
         ({"data": GOOD["data"] + "\n[data.window]\nlength = 4\nhop = 9"}, "data.window.hop"),
         ({"stopping": 'metric = "auc"'}, "stopping.metric: 'auc' is not measured with loss cross_entropy; choose from"),
         ({"rounds": "count = 1\nevaluate = 0.0", "stopping": "patience = 2"}, "stopping.patience: waits for a metric"),
+        ({"personal": 'method = "ditoo"'}, "personal.method: 'ditoo'"),
+        ({"personal": 'method = "ditto"\nstrenght = 1.0'}, "personal.strenght: is not a known key; did you mean 'strength'"),
+        ({"personal": 'method = "ditto"\nstrength = -1.0'}, "personal.strength: -1.0"),
+        ({"personal": 'method = "head"\nstrength = 1.0'}, "personal.strength: is nothing that method 'head' has; leave it"),
+        ({"personal": 'method = "ditto"\nlayers = 2'}, "personal.layers: is nothing that method 'ditto' has"),
+        (
+            {"personal": 'method = "head"\nlayers = 2'},
+            "personal.layers: 2 of the model's 2 layers stay on the devices, which leaves nothing to share; set it to 1",
+        ),
+        (
+            {"personal": 'method = "head"', "model": "inputs = 4\noutputs = 3"},
+            "give the model a hidden layer, or choose 'ditto'",
+        ),
+        ({"stopping": 'metric = "personal_f1"'}, "stopping.metric: 'personal_f1' is not measured in the rounds of this"),
+        (
+            {"stopping": 'metric = "personal_f1"', "personal": 'method = "fine_tune"'},
+            "stopping.metric: 'personal_f1' is not measured in the rounds of this job",
+        ),
+        (
+            {"stopping": 'metric = "f1"\npatience = 3', "personal": 'method = "head"'},
+            "stopping.metric: 'f1' is that of a model whose last layers nobody trains; set it to 'personal_f1'",
+        ),
         ({"": 'name = "Bad Name"'}, "name: 'Bad Name'"),
         ({"": 'name = "line\\n"'}, "name: "),
         ({"update": "max_feature = 0.0"}, "update.max_feature: 0.0"),

@@ -24,10 +24,10 @@ class Penalties:
         """gain·b, for the gain below: it is the same in each step unless the learning rate has a schedule."""
         self._scaled_by = 0.0
 
-    def start(self, weights: Array, linear: Array | float = 0.0) -> None:
-        """Remember the global weights that the proximal term pulls towards, and b, (p,) for all or (c, p)."""
+    def start(self, anchor: Array, linear: Array | float = 0.0) -> None:
+        """Remember the global weights that the proximal term pulls towards, and b; each (p,) for all or (c, p)."""
         if self._mu:
-            self._anchor[:] = weights
+            self._anchor[:] = anchor
         if self._is_corrected:
             self._linear[:] = linear
             self._scaled.fill(0.0)

@@ -26,10 +26,13 @@ class TrainingStep:
         self._norms: Array = np.zeros(clients, dtype)
         self._norms_column = self._norms[:, None]
 
-    def start(self, weights: Array, linear: Array | float = 0.0) -> None:
-        """A new round from `weights`, (p,) for all or (c, p); `linear`, likewise, is added to each step's gradient."""
+    def start(self, weights: Array, linear: Array | float = 0.0, anchor: Array | None = None) -> None:
+        """A new round from `weights`, (p,) for all or (c, p); `linear`, likewise, is added to each step's gradient.
+
+        The proximal term pulls towards `anchor`, likewise; None is `weights`.
+        """
         self.network.weights[:] = weights
-        self._penalties.start(self.network.weights, linear)
+        self._penalties.start(self.network.weights if anchor is None else anchor, linear)
         self._optimiser.reset()
 
     def run(

@@ -83,16 +83,20 @@ class Trainer:
         rng: np.random.Generator,
         should_stop: Callable[[], bool] | None = None,
         linear: Array | None = None,
+        anchor: Array | None = None,
     ) -> FitResult:
         """Train from `weights` (p,), which stay as they are. `rng` decides order and dropout, and nothing else.
 
         `should_stop` is called before every step: to end early, or to feed a watchdog. Keep it cheap. `linear` (p,) is
-        added to each step's gradient, where the plan has a correction.
+        added to each step's gradient, where the plan has a correction. A proximal term pulls towards `anchor` (p,);
+        None is `weights`.
 
         Raises:
-            ValueError: weights, data or `linear` do not fit the model and its plan.
+            ValueError: weights, data, `linear` or `anchor` do not fit the model and its plan.
         """
         rows = self._check(weights, data)
+        if anchor is not None and anchor.shape != (self._size,):
+            raise ValueError(f"an anchor of shape {anchor.shape} for a model of {self._size}")
         if linear is not None and (linear.shape != (self._size,) or self.plan.correction == "none"):
             correction = self.plan.correction
             raise ValueError(f"a linear term of shape {linear.shape}, {self._size} weights, correction {correction}")
@@ -101,7 +105,7 @@ class Trainer:
         if self._buffers is None or self._buffers.step.network.batch < batch:
             self._buffers = None  # let go of the old ones first
             self._buffers = _Buffers(self.spec, self.plan, batch, self._dtype)
-        self._buffers.step.start(weights, 0.0 if linear is None else linear)
+        self._buffers.step.start(weights, 0.0 if linear is None else linear, anchor)
         # A diverging run ends in inf and NaN, which are looked for below, and is no reason for a warning a step.
         with np.errstate(over="ignore", invalid="ignore", under="ignore", divide="ignore"):
             return _Run(self.plan, self._buffers, rows, batch, rng, should_stop).fit()
