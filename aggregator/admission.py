@@ -74,16 +74,18 @@ class Gate:
         self.bases = {each.record.manifest_hash: each for each in (*older, self.own)}
         """By the hash of their manifests."""
         self.is_buffer = max_staleness(job, opened.phase) > 0
-        self.weights: Vector = np.empty(job.model.layout().size if opened.phase is Phase.TRAIN else 0, np.float32)
+        self.weights: Vector = np.empty(job.shared_weights if opened.phase is Phase.TRAIN else 0, np.float32)
         """Where vectors are decoded to be looked at; used again for each."""
-        self.metrics_bytes = _metrics_bytes(job)
+        self.models = len(job.figures_of(trains=opened.phase is Phase.TRAIN))
+        """That a device evaluates: the round's, and its own where the job has such."""
+        self.metrics_bytes = self.models * _metrics_bytes(job)
         self.max_plain_bytes = _max_plain_bytes(job, self.plan, opened.phase)
         self.max_bytes = min(max_update_bytes, self.max_plain_bytes + envelope.MAX_OVERHEAD_BYTES)
 
 
 def largest_update_bytes(job: Job, plan: TrainPlan) -> int:
     """Bytes that the envelope of an update of this job may need, its strategy having made `plan`."""
-    phases = (Phase.TRAIN, Phase.STATISTICS) if job.data.standardise else (Phase.TRAIN,)
+    phases = (Phase.TRAIN, Phase.EVALUATE, *((Phase.STATISTICS,) if job.data.standardise else ()))
     return max(_max_plain_bytes(job, plan, phase) for phase in phases) + envelope.MAX_OVERHEAD_BYTES
 
 
@@ -159,7 +161,8 @@ def examine(candidate: Candidate, gate: Gate, utc_s: float) -> Answer:
 
 
 def _max_plain_bytes(job: Job, plan: TrainPlan, phase: Phase) -> int:
-    return _vector_bytes(job, plan, phase) + _metrics_bytes(job) + _BODY_OVERHEAD_BYTES
+    models = len(job.figures_of(trains=phase is Phase.TRAIN))
+    return _vector_bytes(job, plan, phase) + models * _metrics_bytes(job) + _BODY_OVERHEAD_BYTES
 
 
 def _vector_bytes(job: Job, plan: TrainPlan, phase: Phase) -> int:
@@ -170,7 +173,7 @@ def _vector_bytes(job: Job, plan: TrainPlan, phase: Phase) -> int:
 
 
 def _encoded_bytes(job: Job) -> int:
-    return encoding.encoded_bytes(job.update.encoding, job.model.layout().size, job.update.options)
+    return encoding.encoded_bytes(job.update.encoding, job.shared_weights, job.update.options)
 
 
 def _metrics_bytes(job: Job) -> int:
@@ -290,9 +293,12 @@ def _check_metrics(data: bytes, is_asked: bool, gate: Gate) -> None:
     sums = np.frombuffer(data, "<f8")
     if not (np.abs(sums) <= _MAX_SUM).all():  # NaN is not
         raise Refused(Reason.BAD_METRICS, "not finite, or too large to be added up")
+    loss, outputs = gate.job.training.loss, gate.job.model.outputs
     try:
-        metrics = Metrics.from_vector(sums, gate.job.training.loss, gate.job.model.outputs)
+        counts = {Metrics.from_vector(own, loss, outputs).samples for own in sums.reshape(gate.models, -1)}
     except ValueError as error:
         raise Refused(Reason.BAD_METRICS, str(error)) from None
-    if metrics.samples > gate.job.update.max_samples:
-        raise Refused(Reason.BAD_METRICS, f"{metrics.samples} samples, {gate.job.update.max_samples} allowed")
+    if len(counts) > 1:
+        raise Refused(Reason.BAD_METRICS, "two models were not evaluated on the same samples")
+    if max(counts) > gate.job.update.max_samples:
+        raise Refused(Reason.BAD_METRICS, f"{max(counts)} samples, {gate.job.update.max_samples} allowed")

@@ -38,18 +38,24 @@ def fuse(order: Fuse, job: Job, strategy: Strategy, segment: Path, entries: Sequ
     )
     if order.opened.phase is Phase.STATISTICS:
         return result._replace(standardiser=_standardiser(spool.read(segment, entries), job))
-    result = result._replace(metrics=_metrics(spool.read(segment, _evaluations(entries)), job))
-    if order.opened.phase is Phase.TRAIN and order.weights is not None:
-        state = load_state(order.strategy_state, strategy, order.weights.size)
-        updates = SpooledUpdates(segment, entries, order.weights.size)
+    trains = order.opened.phase is Phase.TRAIN
+    evaluations = spool.read(segment, _evaluations(entries))
+    result = result._replace(metrics=_metrics(evaluations, job, job.figures_of(trains=trains)))
+    if trains and order.weights is not None:
+        shared = job.shared_weights
+        state = load_state(order.strategy_state, strategy, shared)
+        updates = SpooledUpdates(segment, entries, shared)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
-                fused = strategy.fuse(order.weights, updates, state)
+                fused = strategy.fuse(order.weights[:shared], updates, state)
         except _MISTAKES as mistake:  # of a rule that any package may have brought: with it the round ends, and no more
             said = f"{type(mistake).__name__}: {mistake}"
             raise FusionError(f"strategy {job.strategy.name!r} has failed: {said}") from mistake
         check_finite(fused.weights)
-        return result._replace(weights=fused.weights, strategy_state=msgpack.encode(fused.state))
+        weights = fused.weights
+        if shared < order.weights.size:  # no rule ever sees the rest, which stays what the job began with
+            weights = np.concatenate([weights, order.weights[shared:]])
+        return result._replace(weights=weights, strategy_state=msgpack.encode(fused.state))
     return result
 
 
@@ -64,16 +70,22 @@ def _evaluations(entries: Sequence[SpoolEntry]) -> list[SpoolEntry]:
     return list({entry.device: entry for entry in entries if entry.staleness == 0}.values())
 
 
-def _metrics(updates: Iterable[SpooledUpdate], job: Job) -> Figures:
-    """The summary of all devices' sums together; figures that are not finite are left out."""
-    total = Metrics.zero(job.training.loss, job.model.outputs)
+def _metrics(updates: Iterable[SpooledUpdate], job: Job, prefixes: Sequence[str]) -> Figures:
+    """The summaries of all devices' sums together, of one model a prefix; figures that are not finite are left out."""
+    loss, outputs = job.training.loss, job.model.outputs
+    totals = [Metrics.zero(loss, outputs) for _ in prefixes]
     with np.errstate(over="ignore", invalid="ignore"):
         for spooled in updates:
             if spooled.update.metrics:
-                sums = np.frombuffer(spooled.update.metrics, "<f8")
-                total += Metrics.from_vector(sums, job.training.loss, job.model.outputs)
-        figures = total.summary() if total.samples else {}
-    return {name: float(value) for name, value in figures.items() if np.isfinite(value)}
+                sums = np.frombuffer(spooled.update.metrics, "<f8").reshape(len(prefixes), -1)
+                totals = [
+                    total + Metrics.from_vector(own, loss, outputs) for total, own in zip(totals, sums, strict=True)
+                ]
+        summaries = [total.summary() if total.samples else {} for total in totals]
+    named = [
+        (prefix + name, value) for prefix, own in zip(prefixes, summaries, strict=True) for name, value in own.items()
+    ]
+    return {name: float(value) for name, value in named if np.isfinite(value)}
 
 
 def _standardiser(updates: Iterable[SpooledUpdate], job: Job) -> Standardiser:

@@ -156,4 +156,5 @@ def _largest_manifest(job: Job, plan: TrainPlan) -> Manifest:
 
 
 def _brief(job: Job, plan: TrainPlan) -> Brief:
-    return Brief(job.name, job.model, job.data, plan, job.update.encoding, job.seed, job.update.options)
+    update = job.update
+    return Brief(job.name, job.model, job.data, plan, update.encoding, job.seed, update.options, job.personal)

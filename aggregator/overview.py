@@ -5,15 +5,16 @@ import time
 import msgspec
 
 from aggregator import history
+from aggregator.figures import headline
 from aggregator.history import ModelEntry, RoundEntry
 from aggregator.present import Present
-from aggregator.records import Figures
 from aggregator.registry import best_of
 from aggregator.store import Store
 from fedloom.job import Job
 from fedloom.learning.model import Model
 
 _NEWEST = 5
+_SHOWN, _MAX_SHOWN = ("accuracy", "loss", "mse", "r2"), 4
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -71,9 +72,9 @@ def describe(standing: Standing) -> str:
         reason = f" ({each.reason})" if each.reason else ""
         out.append(f"round {each.round} ({each.phase}), attempt {each.attempt}: {each.status}{reason}")
     if standing.latest:
-        out.append(f"latest model: {standing.latest.file}{_figures(standing.latest.metrics)}")
+        out.append(f"latest model: {standing.latest.file}{headline(standing.latest.metrics, _SHOWN, _MAX_SHOWN)}")
     if standing.best:
-        out.append(f"best model: {standing.best.file}{_figures(standing.best.metrics)}")
+        out.append(f"best model: {standing.best.file}{headline(standing.best.metrics, _SHOWN, _MAX_SHOWN)}")
     return "\n".join(out)
 
 
@@ -101,8 +102,3 @@ def lines(shown: Card) -> str:
     out += [f"classes: {', '.join(shown.classes)}"] if shown.classes else []
     out += [f"features: {', '.join(shown.features)}"] if shown.features else []
     return "\n".join(out + [f"{name}: {value}" for name, value in shown.notes.items()])
-
-
-def _figures(metrics: Figures) -> str:
-    shown = [f"{name} {metrics[name]:.4g}" for name in ("accuracy", "loss", "mse", "r2") if name in metrics]
-    return f" | {', '.join(shown)}" if shown else ""

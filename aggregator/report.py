@@ -6,6 +6,7 @@ from typing import TextIO
 
 import msgspec
 
+from aggregator.figures import headline
 from aggregator.notices import (
     AnyNotice,
     DeviceJoined,
@@ -23,7 +24,6 @@ from aggregator.notices import (
     Started,
     UpdateSeen,
 )
-from aggregator.records import Figures
 from fedloom.wire.messages import Verdict
 
 Tell = Callable[[AnyNotice], None]
@@ -80,7 +80,7 @@ def describe(notice: AnyNotice) -> str:
         case Stalled():
             return f"waiting: {notice.reason}"
         case Done():
-            return f"done: {notice.model}{_figures(notice.metrics)}"
+            return f"done: {notice.model}{headline(notice.metrics, _SHOWN, _MAX_SHOWN)}"
         case _:
             return _of_joining(notice)
 
@@ -112,16 +112,12 @@ def _closed(notice: RoundClosed) -> str:
     counts += [f"{notice.declined} declined"] if notice.declined else []
     counts += [f"{notice.rejected} rejected"] if notice.rejected else []
     loss = f", train loss {notice.train_loss:.4g}" if notice.train_loss is not None else ""
-    return f"{_title(notice)} closed in {notice.seconds:.2f} s: {', '.join(counts)}{loss}{_figures(notice.metrics)}"
+    figures = headline(notice.metrics, _SHOWN, _MAX_SHOWN)
+    return f"{_title(notice)} closed in {notice.seconds:.2f} s: {', '.join(counts)}{loss}{figures}"
 
 
 def _title(notice: RoundOpened | RoundClosed) -> str:
     return f"round {notice.round} ({notice.phase.value})"
-
-
-def _figures(metrics: Figures) -> str:
-    shown = [f"{name} {metrics[name]:.4g}" for name in _SHOWN if name in metrics][:_MAX_SHOWN]
-    return f" | {', '.join(shown)}" if shown else ""
 
 
 def _coloured(out: TextIO) -> Tell:

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Connection, Row, func, select
 
 from aggregator import tables as t
+from aggregator.figures import in_words
 from aggregator.history import RoundEntry
 from aggregator.past_rounds import Run, read_past
 from aggregator.records import Figures
@@ -100,7 +101,7 @@ def _paragraph(each: Attempt) -> Iterator[str]:
     if each.build:
         yield f"  fused by {each.build}"
     if each.metrics:
-        yield "  " + ", ".join(f"{name} {value:.4g}" for name, value in each.metrics.items())
+        yield "  " + ", ".join(in_words(each.metrics))
 
 
 def _line(number: int, attempt: int, phase: str, status: str, reason: str) -> str:

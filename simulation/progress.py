@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from aggregator.notices import AnyNotice, Ready, RoundClosed, RoundOpened, Stalled, Started, UpdateSeen
 from aggregator.report import describe
 from fedloom.job import Job
+from fedloom.learning.personal import PREFIX
 from fedloom.wire.messages import Phase
 
 LINES = 20
@@ -19,7 +20,8 @@ def headline(metrics: dict[str, float]) -> str:
     name = next((name for name in _HEADLINES if name in metrics), None)
     if name is None:
         return ""
-    return f"{name} {metrics[name]:.1%}" if name == "accuracy" else f"{name} {metrics[name]:.4g}"
+    shown = [("", name), *(("personal ", own) for own in (PREFIX + name,) if own in metrics)]
+    return ", ".join(f"{whose}{name} {metrics[key]:{'.1%' if name == 'accuracy' else '.4g'}}" for whose, key in shown)
 
 
 def follow(notices: Iterable[AnyNotice], job: Job, console: Console) -> None:

@@ -111,7 +111,7 @@ def first_plan(strategy: Strategy, job: Job) -> TrainPlan:
     Raises:
         PlanError: the rule cannot work with the job's own plan.
     """
-    return strategy.plan(1, job.training, strategy.initial_state(job.model.layout().size))
+    return strategy.plan(1, job.training, strategy.initial_state(job.shared_weights))
 
 
 def _build(choice: StrategyChoice, where: str) -> Strategy:

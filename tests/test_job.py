@@ -33,7 +33,9 @@ def test_a_good_job_loads(job):
 
 def test_a_head_stays_where_it_is_and_what_is_shared_is_the_beginning(job):
     model = "inputs = 4\noutputs = 3\nhidden = [5, 2]"
-    shared = {layers: job(model=model, personal=f'method = "head"\nlayers = {layers}').shared_weights for layers in (1, 2)}
+    shared = {
+        layers: job(model=model, personal=f'method = "head"\nlayers = {layers}').shared_weights for layers in (1, 2)
+    }
     assert shared == {1: 4 * 5 + 5 + 5 * 2 + 2, 2: 4 * 5 + 5}
     assert job(model=model, personal='method = "ditto"').shared_weights == job(model=model).model.layout().size
 
@@ -83,19 +85,28 @@ def test_a_job_may_stop_by_what_the_devices_own_models_measure(job):
         ({"stopping": 'metric = "auc"'}, "stopping.metric: 'auc' is not measured with loss cross_entropy; choose from"),
         ({"rounds": "count = 1\nevaluate = 0.0", "stopping": "patience = 2"}, "stopping.patience: waits for a metric"),
         ({"personal": 'method = "ditoo"'}, "personal.method: 'ditoo'"),
-        ({"personal": 'method = "ditto"\nstrenght = 1.0'}, "personal.strenght: is not a known key; did you mean 'strength'"),
+        (
+            {"personal": 'method = "ditto"\nstrenght = 1.0'},
+            "personal.strenght: is not a known key; did you mean 'strength'",
+        ),
         ({"personal": 'method = "ditto"\nstrength = -1.0'}, "personal.strength: -1.0"),
-        ({"personal": 'method = "head"\nstrength = 1.0'}, "personal.strength: is nothing that method 'head' has; leave it"),
+        (
+            {"personal": 'method = "head"\nstrength = 1.0'},
+            "personal.strength: is nothing that method 'head' has; leave it",
+        ),
         ({"personal": 'method = "ditto"\nlayers = 2'}, "personal.layers: is nothing that method 'ditto' has"),
         (
             {"personal": 'method = "head"\nlayers = 2'},
-            "personal.layers: 2 of the model's 2 layers stay on the devices, which leaves nothing to share; set it to 1",
+            "personal.layers: 2 of the model's 2 layers stay on the devices, which leaves nothing to share; set",
         ),
         (
             {"personal": 'method = "head"', "model": "inputs = 4\noutputs = 3"},
             "give the model a hidden layer, or choose 'ditto'",
         ),
-        ({"stopping": 'metric = "personal_f1"'}, "stopping.metric: 'personal_f1' is not measured in the rounds of this"),
+        (
+            {"stopping": 'metric = "personal_f1"'},
+            "stopping.metric: 'personal_f1' is not measured in the rounds of this",
+        ),
         (
             {"stopping": 'metric = "personal_f1"', "personal": 'method = "fine_tune"'},
             "stopping.metric: 'personal_f1' is not measured in the rounds of this job",

@@ -7,6 +7,7 @@ import msgspec
 
 from fedloom.compression import Encoding, EncodingOptions
 from fedloom.job import Data
+from fedloom.learning.personal import Personal
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.names import MAX_NAME
@@ -104,6 +105,8 @@ class Brief(msgspec.Struct, frozen=True, array_like=True):
     seed: Count
     options: EncodingOptions = EncodingOptions()
     """Of the encoding."""
+    personal: Personal | None = None
+    """What each device keeps for itself; None: there is one model for all."""
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
@@ -129,9 +132,11 @@ class Update(msgspec.Struct, frozen=True, array_like=True):
     train_loss: float
     """Sum of the training loss over the samples of the last epoch."""
     vector: bytes
-    """The encoded weight difference; in the statistics round float64 moments; empty if it did not train."""
+    """The encoded weight difference, of the shared weights alone where a head stays on the device; in the statistics
+    round float64 moments; empty if it did not train."""
     metrics: bytes
-    """Float64 metric sums of the manifest's model on the device's hold-out; empty if it did not evaluate."""
+    """Float64 metric sums of the manifest's model on the device's hold-out, and behind them those of its own model
+    where it has one that is measured now; empty if it did not evaluate."""
     declined: Text
     """Why the device does not take part; empty if it does."""
     loss: float | None = None
