@@ -26,6 +26,7 @@ Write = (
     | events.StoreOutbox
     | events.DropOutbox
     | events.SaveModel
+    | events.SavePersonal
     | events.Sleep
     | events.Wake
 )
@@ -104,15 +105,17 @@ class Effects:
                 self._directory.sleeping.write(time.time() + seconds)
             case events.Wake():
                 self._directory.sleeping.write(None)
-            case events.StoreOutbox(entry, residual, control):
+            case events.StoreOutbox(entry, residual, control, personal):
                 failpoint("device.trained")
-                self._directory.store(entry, residual, control)
+                self._directory.store(entry, residual, control, personal)
                 failpoint("device.outbox-stored")
             case events.DropOutbox(digest):
                 failpoint("device.receipt-came")
                 self._directory.drop(digest)
             case events.SaveModel(work):
                 self._save(work)
+            case _:
+                self._save_personal(action)
 
     def _write_document(self, path: Path, data: bytes) -> None:
         """Where the keys cannot be written at all, the document counts until the next start, and comes again then."""
@@ -138,10 +141,15 @@ class Effects:
         from fedloom.learning.model_file import save  # once a job: not while idle
 
         model = final_model(work)
+        self._directory.drop_personal()
         save(model, self._directory.model)
         failpoint("device.model-renamed")
         where = (work.brief.job_name, model.meta["version"], str(self._directory.model))
         log.info("model.saved job=%s version=%s path=%s", *where)
+
+    def _save_personal(self, action: events.SavePersonal) -> None:
+        write_durably(self._directory.personal, action.model)
+        log.info("personal.saved path=%s", str(self._directory.personal))
 
 
 def final_model(work: events.Work) -> "Model":

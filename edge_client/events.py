@@ -112,6 +112,8 @@ class Answer(NamedTuple):
     """The new error-feedback residual, little-endian float32; None leaves the old one as it is."""
     control: bytes | None = None
     """The control variate that this update makes, likewise; it becomes current when the aggregator has counted it."""
+    personal: bytes | None = None
+    """The file of the device's own model after this work; None leaves the old one as it is."""
 
 
 class Awaken(NamedTuple):
@@ -204,11 +206,12 @@ class Heard(NamedTuple):
 
 
 class StoreOutbox(NamedTuple):
-    """Put an update on disk, and the residual and the control variate that go with it."""
+    """Put an update on disk, and the residual, the control variate and the personal model that go with it."""
 
     entry: OutboxEntry
     residual: bytes | None
     control: bytes | None = None
+    personal: bytes | None = None
 
 
 class DropOutbox(NamedTuple):
@@ -255,9 +258,16 @@ class Abandon(NamedTuple):
 
 
 class SaveModel(NamedTuple):
-    """The job's final model is here."""
+    """The job's final model is here; this device's own, of a job before, goes."""
 
     work: Work
+
+
+class SavePersonal(NamedTuple):
+    """This device's own final model is made."""
+
+    model: bytes
+    """The content of its file."""
 
 
 class Sleep(NamedTuple):
@@ -302,6 +312,7 @@ Action = (
     | Train
     | Abandon
     | SaveModel
+    | SavePersonal
     | Sleep
     | Wake
     | Finished

@@ -6,7 +6,9 @@
     residuals/{digest}   the error-feedback residual that goes with that update
     controls/{digest}    the control variate that it makes
     download/{hash}      the chunks of a model that have come so far, see edge_client.download
+    personal/            this device's own model while a job runs, see edge_client.personal_files
     model.fedloom        the last job's final model
+    personal.fedloom     this device's own, where that job makes such; never of another job than model.fedloom
     silent               since when the aggregator has said nothing; there only while it does
     sleeping             until when the device sleeps; there only while it does
 
@@ -26,6 +28,7 @@ import msgspec
 from edge_client.download import Download
 from edge_client.kept import ASIDE, Damaged, KeptVectors, put_aside
 from edge_client.notes import Note
+from edge_client.personal_files import PersonalFiles
 from edge_client.state import (
     CONTROL_MAGIC,
     OUTBOX_MAGIC,
@@ -61,12 +64,14 @@ class StateDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.model = path / "model.fedloom"
+        self.personal = path / "personal.fedloom"
         self.state = path / "state"
         self.silent = Note(path / "silent")
         self.sleeping = Note(path / "sleeping")
         self._outbox = path / "outbox"
         self.residuals = KeptVectors(path / "residuals", RESIDUAL_MAGIC)
         self.controls = KeptVectors(path / "controls", CONTROL_MAGIC)
+        self.personals = PersonalFiles(path / "personal")
         self.download = Download(path / "download")
         self._starts: dict[bytes, int] = {}
         """Where the blobs of updates begin in their files."""
@@ -102,7 +107,7 @@ class StateDirectory:
 
     @property
     def _synced(self) -> tuple[Path, ...]:
-        return self.path, self._outbox, self.residuals.path, self.controls.path
+        return self.path, self._outbox, self.residuals.path, self.controls.path, self.personals.path
 
     def release(self) -> None:
         """Let another process hold it."""
@@ -183,6 +188,7 @@ class StateDirectory:
             if path.name not in named and not is_aside(path):
                 path.unlink()
         self._drop_unnamed()
+        self.personals.tidy([entry.digest for entry in contents.entries])
         return Contents(state, contents.entries)
 
     def write_state(self, state: DeviceState) -> None:
@@ -192,15 +198,30 @@ class StateDirectory:
         write_durably(self.state, to_bytes(STATE_MAGIC, state))
         self._named, self._manifest_version = state, state.manifest_version
 
-    def store(self, entry: OutboxEntry, residual: bytes | None, control: bytes | None = None) -> None:
+    def store(
+        self,
+        entry: OutboxEntry,
+        residual: bytes | None,
+        control: bytes | None = None,
+        personal: bytes | None = None,
+    ) -> None:
         """Put an update on disk, what goes with it first."""
         if residual is not None:
             self.residuals.write(entry.digest, residual)
         if control is not None:
             self.controls.write(entry.digest, control)
+        if personal is not None:
+            self.personals.write(entry.digest, personal)
         data = to_bytes(OUTBOX_MAGIC, entry)
         write_durably(self._outbox / entry.digest.hex(), data)
         self._note_start(entry, data)
+        self.personals.adopt(entry.digest)
+
+    def drop_personal(self) -> None:
+        """Remove this device's own model of a job that is followed by another, before that one's model is saved."""
+        if self.personal.exists():
+            self.personal.unlink()
+            sync_directory(self.path)
 
     def ages_s(self, now_s: float) -> tuple[tuple[bytes, float], ...]:
         """How long each update has been there: negative where the clock was set back, years where it was set ahead."""

@@ -29,6 +29,7 @@ from edge_client.events import (
     PersistState,
     Publish,
     SaveModel,
+    SavePersonal,
     Sent,
     Started,
     Stopping,
@@ -297,9 +298,9 @@ class Session:
             return
         if work.manifest.phase is Phase.DONE:
             self._do(SaveModel(work))
-            self._persist(answered=work.manifest_hash)
-            self._do(Finished())
-            return
+            if work.brief.personal is None:
+                self._finish(work)
+                return
         self._work = work
         if step.unable:
             self._on_answer(work, declined(step.unable))
@@ -312,6 +313,9 @@ class Session:
         if self._work is None or work.manifest_hash != self._work.manifest_hash:
             return  # a newer manifest came in the meantime
         self._work = None
+        if work.manifest.phase is Phase.DONE:
+            self._keep(work, answer)
+            return
         entry = self._writer.update(work, answer)
         kept = len(answer.residual or b"") + len(answer.control or b"")
         size, limit = len(entry.blob) + kept, self._bounds.max_outbox_bytes
@@ -320,8 +324,20 @@ class Session:
             entry = self._writer.update(work, answer)
         if answer.update.declined:
             self._log(logging.WARNING, "round.declined round=%d reason=%r", work.manifest.round, answer.update.declined)
-        stored = StoreOutbox(entry, answer.residual, answer.control)
+        stored = StoreOutbox(entry, answer.residual, answer.control, answer.personal)
         self._do(stored, *self._delivery.put(entry, self._now_s))
+
+    def _keep(self, work: Work, answer: Answer) -> None:
+        """The last of a job: what this device has made of the final model for itself."""
+        if answer.personal is None:
+            self._log(logging.WARNING, "personal.failed reason=%r", answer.update.declined)
+        else:
+            self._do(SavePersonal(answer.personal))
+        self._finish(work)
+
+    def _finish(self, work: Work) -> None:
+        self._persist(answered=work.manifest_hash)
+        self._do(Finished())
 
     def _reserve(self) -> None:
         mark = self._sequence.reserve()

@@ -281,7 +281,8 @@ class Daemon:
 
         if self._training is None:
             kept = self._directory.residuals.read, self._directory.controls.read
-            self._training = Training(self._config.data, self._device, *kept, self._notifier.alive)
+            own = self._directory.personals.read
+            self._training = Training(self._config.data, self._device, *kept, self._notifier.alive, own)
         return self._training
 
     def _should_stop(self) -> bool:

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -15,18 +15,23 @@ from edge_client.data.config import SourceConfig
 from edge_client.data.prepare import Prepared, check_width, prepare
 from edge_client.data.table import Alive, nobody_watches
 from edge_client.events import Answer, Work
+from edge_client.personal import Own
 from edge_client.rounds import declined
 from edge_client.variate import Variate
 from fedloom.errors import DataError, Refused
 from fedloom.learning.evaluate import evaluate, mean_loss
 from fedloom.learning.layout import Vector
-from fedloom.learning.metrics import Metrics
+from fedloom.learning.metrics import Sums
+from fedloom.learning.model import Model
+from fedloom.learning.plan import TrainPlan
 from fedloom.learning.standardise import Moments, Standardiser
 from fedloom.learning.trainer import Trainer
 from fedloom.wire.encoding import CODES, decode, encode
 from fedloom.wire.messages import Brief, Phase, Update
 
 log = logging.getLogger("fedloom.edge")
+
+_Whose = Literal["everybody", "own"]
 
 
 class _Loaded(NamedTuple):
@@ -48,17 +53,19 @@ class Training:
         residual: Callable[[bytes], bytes],
         control: Callable[[bytes], bytes],
         alive: Alive = nobody_watches,
+        personal: Callable[[], Model | None] = lambda: None,
     ) -> None:
         """`residual(name)` reads a stored error-feedback residual, `control(name)` a control variate, empty where it is
-        lost; `alive` feeds a watchdog outside of training.
+        lost; `alive` feeds a watchdog outside of training; `personal` reads this device's own model.
         """
         self._source = source
         self._device = device
         self._residual = residual
         self._control = control
         self._alive = alive
+        self._personal = personal
         self._loaded: _Loaded | None = None
-        self._trainer: Trainer | None = None
+        self._trainers: dict[_Whose, Trainer] = {}
 
     def run(self, work: Work, should_stop: Callable[[], bool]) -> Answer | None:
         """The answer to send, be it why this device declines; None if `should_stop` ended it."""
@@ -76,6 +83,8 @@ class Training:
 
     def _run(self, work: Work, should_stop: Callable[[], bool]) -> Answer | None:
         manifest = work.manifest
+        if manifest.phase is Phase.DONE:
+            return self._finish(work, should_stop)
         prepared = self._data(work)
         self._alive()
         check_width(self._source, prepared, work.brief.spec.inputs)
@@ -85,33 +94,67 @@ class Training:
             return Answer(Update(moments.samples, 0, 0.0, vector, b"", ""))
         if should_stop():
             return None
-        metrics = _metrics(work, prepared) if work.task.evaluate else b""
-        self._alive()
+        own = self._own(work)
         if not work.task.train:
-            if not metrics:
-                raise _Unable("there are no hold-out samples to evaluate on")
-            return Answer(Update(0, 0, 0.0, b"", metrics, ""))
-        return self._train(work, prepared, metrics, should_stop)
+            return self._evaluate(work, prepared, own, should_stop)
+        metrics = _metrics(work, prepared, own) if work.task.evaluate else b""
+        self._alive()
+        return self._train(work, prepared, own, metrics, should_stop)
 
-    def _train(self, work: Work, prepared: Prepared, metrics: bytes, should_stop: Callable[[], bool]) -> Answer | None:
+    def _evaluate(self, work: Work, prepared: Prepared, own: Own, should_stop: Callable[[], bool]) -> Answer | None:
+        if not prepared.holdout.samples:
+            raise _Unable("there are no hold-out samples to evaluate on")
+        is_tuned = own.needs_tuning
+        if is_tuned and not self._train_own(work, own, prepared, should_stop):
+            return None
+        metrics = _metrics(work, prepared, own)
+        self._alive()
+        return Answer(Update(0, 0, 0.0, b"", metrics, ""), personal=own.content() if is_tuned else None)
+
+    def _finish(self, work: Work, should_stop: Callable[[], bool]) -> Answer | None:
+        """The job is over: this device's own final model."""
+        own = self._own(work)
+        if own.needs_tuning and not self._train_own(work, own, self._data(work), should_stop):
+            return None
+        return Answer(Update(0, 0, 0.0, b"", b"", ""), personal=own.content())
+
+    def _own(self, work: Work) -> Own:
+        return Own(work, self._personal() if work.brief.personal else None)
+
+    def _train_own(self, work: Work, own: Own, prepared: Prepared, should_stop: Callable[[], bool]) -> bool:
+        """False: `should_stop` has ended it."""
+        assert work.brief.personal is not None  # noqa: S101 - for the type checker: callers have looked
+        trainer = self._trainer_for(work.brief, work.brief.personal.plan(work.brief.plan), "own")
+        return own.train(trainer, prepared.train, self._rng(work, "own"), should_stop)
+
+    def _train(
+        self, work: Work, prepared: Prepared, own: Own, metrics: bytes, should_stop: Callable[[], bool]
+    ) -> Answer | None:
         brief, model = work.brief, work.model
         assert model is not None  # noqa: S101 - for the type checker: the session gives none only to statistics rounds
-        loss = _mean_loss(work, prepared) if brief.plan.measure_loss else None
+        loss = _mean_loss(work, prepared, own.start) if brief.plan.measure_loss else None
         self._alive()
         variate = Variate(brief.plan, self._own_control(work), model.control, model.weights.size)
-        trainer = self._trainer_for(brief)
-        fit = trainer.fit(model.weights, prepared.train, self._rng(work), should_stop, variate.term)
+        trainer = self._trainer_for(brief, brief.plan, "everybody")
+        fit = trainer.fit(own.start, prepared.train, self._rng(work), should_stop, variate.term)
         if fit.stopped == "asked":
             return None
         if fit.stopped == "diverged":
             raise _Unable(f"training diverged after {fit.steps} steps: weights or loss are not finite")
-        delta: Vector = fit.weights
-        delta -= model.weights
+        personal = None
+        if brief.personal and brief.personal.method == "ditto":
+            if not self._train_own(work, own, prepared, should_stop):
+                return None
+            personal = own.content()
+        elif brief.personal and brief.personal.method == "head":
+            personal = own.content(fit.weights)
+        delta: Vector = fit.weights[: own.shared]
+        delta -= model.weights[: own.shared]
         change = variate.change(delta, fit.rate_sum)
         control = b"" if change is None else self._encoded(work, change, b"fedloom/1/control")
         vector, residual = self._encode(work, delta)
         update = Update(fit.samples, fit.steps, fit.loss_sum, vector, metrics, "", loss, control)
-        return Answer(update, CODES[brief.encoding], residual, variate.advanced(update, brief.encoding))
+        return Answer(update, CODES[brief.encoding], residual, variate.advanced(update, brief.encoding), personal)
 
     def _own_control(self, work: Work) -> Vector | None:
         """This device's variate; None where it is zero."""
@@ -137,14 +180,16 @@ class Training:
         brief = work.brief
         return encode(vector, brief.encoding, brief.options, self._seed(work, purpose))
 
-    def _trainer_for(self, brief: Brief) -> Trainer:
-        if self._trainer is None or (self._trainer.spec, self._trainer.plan) != (brief.spec, brief.plan):
-            self._trainer = None  # its buffers go before the new ones come
-            self._trainer = Trainer(brief.spec, brief.plan)
-        return self._trainer
+    def _trainer_for(self, brief: Brief, plan: TrainPlan, whose: _Whose) -> Trainer:
+        trainer = self._trainers.get(whose)
+        if trainer is None or (trainer.spec, trainer.plan) != (brief.spec, plan):
+            trainer = None
+            self._trainers.pop(whose, None)  # its buffers go before the new ones come
+            trainer = self._trainers[whose] = Trainer(brief.spec, plan)
+        return trainer
 
-    def _rng(self, work: Work) -> np.random.Generator:
-        return np.random.default_rng(self._seed(work, b"fedloom/1/rng"))
+    def _rng(self, work: Work, whose: _Whose = "everybody") -> np.random.Generator:
+        return np.random.default_rng(self._seed(work, b"fedloom/1/rng" if whose == "everybody" else b"fedloom/1/own"))
 
     def _seed(self, work: Work, purpose: bytes) -> int:
         """The same for each attempt of a round, so that a run can be repeated."""
@@ -186,28 +231,39 @@ def _standardise(x: Vector, standardiser: Standardiser) -> None:
     np.divide(x, standardiser.scale, out=x)
 
 
-def _mean_loss(work: Work, prepared: Prepared) -> float:
-    """Of the manifest's model, over the samples that this device trains on."""
-    brief, model = work.brief, work.model
-    assert model is not None  # noqa: S101 - for the type checker: the session gives none only to statistics rounds
+def _mean_loss(work: Work, prepared: Prepared, start: Vector) -> float:
+    """Of the manifest's model, with this device's head where it has one, over the samples that it trains on."""
+    brief = work.brief
     with np.errstate(over="ignore", invalid="ignore"):
-        loss = mean_loss(brief.spec, brief.plan.loss, model.weights, prepared.train, brief.plan.huber_delta)
+        loss = mean_loss(brief.spec, brief.plan.loss, start, prepared.train, brief.plan.huber_delta)
     if not math.isfinite(loss):
         raise _Unable("the global model's loss on this device's training samples is not finite")
     return loss
 
 
-def _metrics(work: Work, prepared: Prepared) -> bytes:
-    """Metric sums of the manifest's model on the hold-out; empty if there is none."""
-    brief, model = work.brief, work.model
+def _metrics(work: Work, prepared: Prepared, own: Own) -> bytes:
+    """Metric sums of the manifest's model on the hold-out, then of this device's own, as they are before it trains.
+
+    Empty if there is no hold-out.
+    """
+    model, personal = work.model, work.brief.personal
     assert model is not None  # noqa: S101 - for the type checker: the session gives none only to statistics rounds
     if not prepared.holdout.samples:
         return b""
-    with np.errstate(over="ignore", invalid="ignore"):
-        metrics: Metrics = evaluate(
-            brief.spec, brief.plan.loss, model.weights, prepared.holdout, brief.plan.huber_delta
-        )
-    vector = metrics.to_vector()
-    if not np.isfinite(vector).all():
+    common = _sums(work, prepared, model.weights)
+    if not np.isfinite(common).all():
         raise _Unable("the global model's loss on this device's hold-out is not finite")
-    return vector.astype("<f8").tobytes()
+    vectors = [common]
+    if personal and personal.is_measured(trains=work.task.train):
+        mine = _sums(work, prepared, own.weights)
+        if not np.isfinite(mine).all():
+            own.begin_again()
+            mine = _sums(work, prepared, own.weights)
+        vectors.append(mine)
+    return np.concatenate(vectors).astype("<f8").tobytes()
+
+
+def _sums(work: Work, prepared: Prepared, weights: Vector) -> Sums:
+    plan = work.brief.plan
+    with np.errstate(over="ignore", invalid="ignore"):
+        return evaluate(work.brief.spec, plan.loss, weights, prepared.holdout, plan.huber_delta).to_vector()

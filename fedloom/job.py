@@ -241,8 +241,7 @@ def check_job(job: Job, where: str) -> None:
             raise ConfigError(where, f"training.{key}", "is the strategy's to set", "leave it out; see [strategy]")
     if job.training.schedule == "step" and job.training.step_every == 0:
         raise ConfigError(where, "training.step_every", "schedule 'step' needs it", "set it to a number of steps")
-    if job.personal:
-        _check_personal(job, job.personal, where)
+    _check_personal(job, where)
     _check_stopping(job, where)
     check_options(job.update.encoding, job.update.bits, job.update.share, where)
     if job.rounds.min_updates > job.rounds.devices:
@@ -293,7 +292,10 @@ def _check_classes(job: Job, where: str) -> None:
         raise ConfigError(where, "training.class_weights", problem, "give one weight a class")
 
 
-def _check_personal(job: Job, personal: Personal, where: str) -> None:
+def _check_personal(job: Job, where: str) -> None:
+    personal = job.personal
+    if personal is None:
+        return
     if key := unused(personal):
         raise ConfigError(where, f"personal.{key}", f"is nothing that method {personal.method!r} has", "leave it out")
     depth = len(job.model.widths) - 1
