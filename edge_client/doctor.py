@@ -52,6 +52,8 @@ def _wear(directory: StateDirectory, contents: Contents, keys: Path) -> Iterator
         yield warn("outbox", each.reason, "nothing: it is set aside when the device starts")
     if problem := model_problem(directory.model):
         yield warn("model", problem, "nothing: it comes again with the end of the next job")
+    if problem := model_problem(directory.personal):
+        yield warn("personal model", problem, "use model.fedloom until the end of the next job; fedloom-edge repair")
 
 
 def _state(directory: StateDirectory, now_s: float, keys: Path) -> Iterator[Finding]:

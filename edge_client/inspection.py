@@ -43,6 +43,10 @@ class Status(msgspec.Struct, frozen=True):
     """The last job's final model; empty if there is none."""
     model_problem: str
     """Why it cannot be used; it comes again with the end of the next job. Empty if it can."""
+    personal: str
+    """What the device has made of that model for itself; empty if that job has left it nothing of its own."""
+    personal_problem: str
+    """Why it cannot be used; the federation's can."""
 
 
 def check(config: EdgeConfig, job_file: Path | None) -> list[str]:
@@ -123,6 +127,8 @@ def status(config: EdgeConfig) -> Status:
         waiting_bytes=sum(len(entry.blob) for entry in contents.entries),
         model=str(directory.model) if directory.model.exists() else "",
         model_problem=model_problem(directory.model),
+        personal=str(directory.personal) if directory.personal.exists() else "",
+        personal_problem=model_problem(directory.personal),
     )
 
 

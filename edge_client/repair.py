@@ -73,9 +73,10 @@ def plan(config: EdgeConfig, directory: StateDirectory, *, is_restored: bool) ->
     for each in contents.damaged:
         remedy = "set aside; that round's update is lost, or error feedback or control variate begin at zero"
         repair.add(each.path, each.reason, remedy, partial(put_aside, each))
-    if problem := model_problem(directory.model):
-        remedy = "set aside; the model comes again with the end of the next job"
-        repair.add(directory.model, problem, remedy, lambda: set_aside(directory.model, MAX_ASIDE))
+    for path in (directory.model, directory.personal):
+        if problem := model_problem(path):
+            remedy = "set aside; the model comes again with the end of the next job"
+            repair.add(path, problem, remedy, partial(set_aside, path, MAX_ASIDE))
     return repair
 
 

@@ -135,15 +135,16 @@ def test_a_damaged_counter_begins_again_above_the_state(home: Path, repair: Run)
     assert after.incarnation > before.incarnation
 
 
-def test_a_damaged_final_model_is_told_and_set_aside(home: Path, repair: Run) -> None:
-    path = home / "state" / "model.fedloom"
+@pytest.mark.parametrize("name", ["model", "personal"])
+def test_a_damaged_final_model_is_told_and_set_aside(home: Path, repair: Run, name: str) -> None:
+    path = home / "state" / f"{name}.fedloom"
     spec = ModelSpec(inputs=2, outputs=1)
     save(Model(spec=spec, loss="mse", weights=np.zeros(spec.layout().size, np.float32)), path)
-    assert status(config_of(home)).model_problem == ""
+    assert getattr(status(config_of(home)), f"{name}_problem") == ""
     spoil(path)
-    assert "damaged" in status(config_of(home)).model_problem
+    assert "damaged" in getattr(status(config_of(home)), f"{name}_problem")
     assert repair("--yes")[0] == 0
-    assert status(config_of(home)).model == ""
+    assert getattr(status(config_of(home)), name) == ""
 
 
 def test_a_running_device_is_not_repaired(home: Path, repair: Run) -> None:
