@@ -103,7 +103,9 @@ def create_for(job: Job, where: str) -> Strategy:
     except PlanError as error:
         raise ConfigError(where, error.key, error.problem, error.remedy) from None
     if plan.correction != "none" and job.shared_weights < job.model.layout().size:
-        problem = f"'head' leaves weights on the devices, and {job.strategy.name!r} corrects the training of all of them"
+        problem = (
+            f"'head' leaves weights on the devices, and {job.strategy.name!r} corrects the training of all of them"
+        )
         raise ConfigError(where, "personal.method", problem, "choose 'ditto', or another strategy.name")
     return strategy
 
