@@ -1,9 +1,10 @@
-"""Personal jobs on the aggregator: only what is shared is fused, and both models' figures are held to the same checks."""
+"""Personal jobs on the aggregator: what is shared alone is fused, and both models' figures pass the same checks."""
 
 import json
 
 import numpy as np
 import pytest
+from moments import MomentsStrategy
 
 import strategies
 from aggregator.admission import believe, examine, screen
@@ -13,7 +14,6 @@ from fedloom.errors import ConfigError, Reason, Refused
 from fedloom.job import load_job
 from fedloom.wire.encoding import encode
 from fedloom.wire.messages import Phase, Update
-from moments import MomentsStrategy
 from strategies import Fused, create_for
 
 SHARED, HEAD = 3 * 4 + 4, 4 * 1 + 1
