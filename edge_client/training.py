@@ -99,6 +99,8 @@ class Training:
             return self._evaluate(work, prepared, own, should_stop)
         metrics = _metrics(work, prepared, own) if work.task.evaluate else b""
         self._alive()
+        if own.trains_beside and not self._train_own(work, own, prepared, should_stop):
+            return None
         return self._train(work, prepared, own, metrics, should_stop)
 
     def _evaluate(self, work: Work, prepared: Prepared, own: Own, should_stop: Callable[[], bool]) -> Answer | None:
@@ -109,14 +111,14 @@ class Training:
             return None
         metrics = _metrics(work, prepared, own)
         self._alive()
-        return Answer(Update(0, 0, 0.0, b"", metrics, ""), personal=own.content() if is_tuned else None)
+        return Answer(Update(0, 0, 0.0, b"", metrics, ""), personal=own.content(own.weights) if is_tuned else None)
 
     def _finish(self, work: Work, should_stop: Callable[[], bool]) -> Answer | None:
         """The job is over: this device's own final model."""
         own = self._own(work)
         if own.needs_tuning and not self._train_own(work, own, self._data(work), should_stop):
             return None
-        return Answer(Update(0, 0, 0.0, b"", b"", ""), personal=own.content())
+        return Answer(Update(0, 0, 0.0, b"", b"", ""), personal=own.content(own.weights))
 
     def _own(self, work: Work) -> Own:
         return Own(work, self._personal() if work.brief.personal else None)
@@ -125,7 +127,11 @@ class Training:
         """False: `should_stop` has ended it."""
         assert work.brief.personal is not None  # noqa: S101 - for the type checker: callers have looked
         trainer = self._trainer_for(work.brief, work.brief.personal.plan(work.brief.plan), "own")
-        return own.train(trainer, prepared.train, self._rng(work, "own"), should_stop)
+        fit = trainer.fit(own.weights, prepared.train, self._rng(work, "own"), should_stop, anchor=own.common)
+        if fit.stopped == "asked":
+            return False
+        own.take(fit)
+        return True
 
     def _train(
         self, work: Work, prepared: Prepared, own: Own, metrics: bytes, should_stop: Callable[[], bool]
@@ -140,14 +146,9 @@ class Training:
         if fit.stopped == "asked":
             return None
         if fit.stopped == "diverged":
-            raise _Unable(f"training diverged after {fit.steps} steps: weights or loss are not finite")
-        personal = None
-        if brief.personal and brief.personal.method == "ditto":
-            if not self._train_own(work, own, prepared, should_stop):
-                return None
-            personal = own.content()
-        elif brief.personal and brief.personal.method == "head":
-            personal = own.content(fit.weights)
+            reason = f"training diverged after {fit.steps} steps: weights or loss are not finite"
+            return declined(reason)._replace(personal=own.after(own.common))
+        personal = own.after(fit.weights)
         delta: Vector = fit.weights[: own.shared]
         delta -= model.weights[: own.shared]
         change = variate.change(delta, fit.rate_sum)
@@ -181,11 +182,11 @@ class Training:
         return encode(vector, brief.encoding, brief.options, self._seed(work, purpose))
 
     def _trainer_for(self, brief: Brief, plan: TrainPlan, whose: _Whose) -> Trainer:
-        trainer = self._trainers.get(whose)
+        trainer = self._trainers.pop(whose, None)
         if trainer is None or (trainer.spec, trainer.plan) != (brief.spec, plan):
-            trainer = None
-            self._trainers.pop(whose, None)  # its buffers go before the new ones come
-            trainer = self._trainers[whose] = Trainer(brief.spec, plan)
+            trainer = None  # its buffers go before the new ones come
+            trainer = Trainer(brief.spec, plan)
+        self._trainers[whose] = trainer
         return trainer
 
     def _rng(self, work: Work, whose: _Whose = "everybody") -> np.random.Generator:
@@ -257,7 +258,7 @@ def _metrics(work: Work, prepared: Prepared, own: Own) -> bytes:
     if personal and personal.is_measured(trains=work.task.train):
         mine = _sums(work, prepared, own.weights)
         if not np.isfinite(mine).all():
-            own.begin_again()
+            own.begin_again("its loss on this device's hold-out is not finite")
             mine = _sums(work, prepared, own.weights)
         vectors.append(mine)
     return np.concatenate(vectors).astype("<f8").tobytes()

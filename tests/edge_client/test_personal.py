@@ -135,6 +135,16 @@ def test_a_personal_model_that_diverges_begins_again_and_does_not_keep_the_devic
     assert np.isfinite(kept(answer)).all()
 
 
+def test_a_head_with_which_training_diverges_begins_again(device: Device) -> None:
+    work = make_work(weights(0), METHODS["head"])
+    far = from_bytes(device.answer(work).personal or b"", "")
+    save(msgspec.structs.replace(far, weights=np.full(SIZE, 1e30, np.float32)), device.directory.personals.current)
+    declined = device.answer(make_work(weights(1), METHODS["head"], plan=msgspec.structs.replace(PLAN, l2=1e9)))
+    assert "diverged" in declined.update.declined
+    assert declined.update.vector == b""
+    assert np.array_equal(kept(declined), weights(1))
+
+
 @settings(max_examples=25)
 @given(
     widths=st.lists(st.integers(1, 6), min_size=1, max_size=3),

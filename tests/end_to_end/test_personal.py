@@ -1,4 +1,4 @@
-"""A personal job on real processes, one of them killed: both figures, one model for all, and one of its own for each."""
+"""A personal job on real processes, one of them killed: both figures, one model for all, and one more for each."""
 
 import signal
 
