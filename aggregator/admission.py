@@ -74,7 +74,7 @@ class Gate:
         self.bases = {each.record.manifest_hash: each for each in (*older, self.own)}
         """By the hash of their manifests."""
         self.is_buffer = max_staleness(job, opened.phase) > 0
-        self.weights: Vector = np.empty(job.shared_weights if opened.phase is Phase.TRAIN else 0, np.float32)
+        self.weights: Vector = np.empty(job.shared_layout.size if opened.phase is Phase.TRAIN else 0, np.float32)
         """Where vectors are decoded to be looked at; used again for each."""
         self.models = len(job.figures_of(trains=opened.phase is Phase.TRAIN))
         """That a device evaluates: the round's, and its own where the job has such."""
@@ -173,7 +173,7 @@ def _vector_bytes(job: Job, plan: TrainPlan, phase: Phase) -> int:
 
 
 def _encoded_bytes(job: Job) -> int:
-    return encoding.encoded_bytes(job.update.encoding, job.shared_weights, job.update.options)
+    return encoding.encoded_bytes(job.update.encoding, job.shared_layout.size, job.update.options)
 
 
 def _metrics_bytes(job: Job) -> int:

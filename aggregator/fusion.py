@@ -42,7 +42,7 @@ def fuse(order: Fuse, job: Job, strategy: Strategy, segment: Path, entries: Sequ
     evaluations = spool.read(segment, _evaluations(entries))
     result = result._replace(metrics=_metrics(evaluations, job, job.figures_of(trains=trains)))
     if trains and order.weights is not None:
-        shared = job.shared_weights
+        shared = job.shared_layout.size
         state = load_state(order.strategy_state, strategy, shared)
         updates = SpooledUpdates(segment, entries, shared)
         try:

@@ -155,7 +155,7 @@ class Progress:
         return self._setup.strategy.plan(place.round, training, self._state())
 
     def _state(self) -> State:
-        return load_state(self.strategy_state, self._setup.strategy, self._setup.job.shared_weights)
+        return load_state(self.strategy_state, self._setup.strategy, self._setup.job.shared_layout.size)
 
     def _sealed(self, model: CurrentModel, phase: Phase, key: bytes) -> Broadcast:
         control = self._setup.strategy.broadcast(self._state()) if phase is Phase.TRAIN else None

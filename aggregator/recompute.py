@@ -36,8 +36,8 @@ class Sources(NamedTuple):
     before: CurrentModel | None
     """None in the statistics round."""
     state: bytes
-    shared_weights: int
-    """That each update has."""
+    size: int
+    """Weights that each update has."""
 
 
 class Recomputed(NamedTuple):
@@ -66,7 +66,7 @@ def sources(past: PastRound, run: Run, files: Files) -> Sources:
     if past.state_before and not files.states.path(past.state_before).exists():
         path = files.states.path(past.state_before)
         raise StoreError(f"{path}: is gone; states are kept for so many rounds of the newest run: retention.rounds")
-    return Sources(segment, entries, before, files.states.load(past.state_before), run.job.shared_weights)
+    return Sources(segment, entries, before, files.states.load(past.state_before), run.job.shared_layout.size)
 
 
 def recompute(

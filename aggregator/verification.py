@@ -133,7 +133,7 @@ def _terms(given: Sources) -> Iterator[Vector]:
     """What the model was made from."""
     if given.before is not None:
         yield _numbers(given.before)
-        for each in SpooledUpdates(given.segment, given.entries, given.shared_weights):
+        for each in SpooledUpdates(given.segment, given.entries, given.size):
             yield each.delta
 
 

@@ -14,7 +14,7 @@ from edge_client.events import Work
 from fedloom.learning.layout import Vector
 from fedloom.learning.model import Model
 from fedloom.learning.model_file import to_bytes
-from fedloom.learning.personal import shared_weights
+from fedloom.learning.personal import shared_layout
 from fedloom.learning.standardise import Standardiser
 from fedloom.learning.trainer import FitResult
 
@@ -29,7 +29,7 @@ class Own:
         assert work.model is not None  # noqa: S101 - for the type checker: the session gives none only to statistics
         self._work, self._model = work, work.model
         self._method = work.brief.personal.method if work.brief.personal else None
-        self.shared = shared_weights(work.brief.spec, work.brief.personal)
+        self.shared = shared_layout(work.brief.spec, work.brief.personal).size
         """The first so many weights are the federation's."""
         self.common: Vector = work.model.weights
         """(p,): the round's model."""

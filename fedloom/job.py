@@ -10,7 +10,8 @@ from fedloom import config
 from fedloom.compression import Bits, Encoding, EncodingOptions, SentShare, check_options, options_of
 from fedloom.errors import ConfigError
 from fedloom.features import summary_names, summary_width
-from fedloom.learning.personal import PREFIX, Personal, shared_weights, unused
+from fedloom.learning.layout import Layout
+from fedloom.learning.personal import PREFIX, Personal, shared_layout, unused
 from fedloom.learning.plan import Loss, TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.standardise import MAX_MAGNITUDE
@@ -194,9 +195,9 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A saved fedloom model or an ONNX file, beside the job file, to start from; empty is a seeded random start."""
 
     @property
-    def shared_weights(self) -> int:
-        """How many of the model's weights, the first ones, travel in updates and are fused."""
-        return shared_weights(self.model, self.personal)
+    def shared_layout(self) -> Layout:
+        """Of the model's first weights, which travel in updates and are fused; the others stay on the devices."""
+        return shared_layout(self.model, self.personal)
 
     def figures_of(self, *, trains: bool) -> tuple[str, ...]:
         """Prefixes of the figures that devices measure in a round: of the round's model, and of their own."""
@@ -312,7 +313,7 @@ def _check_stopping(job: Job, where: str) -> None:
         where_not = "in the rounds of this job" if metric.startswith(PREFIX) else f"with loss {loss}"
         problem = f"{metric!r} is not measured {where_not}"
         raise ConfigError(where, "stopping.metric", problem, f"choose from {', '.join(known)}")
-    if job.stopping.patience and job.shared_weights < job.model.layout().size and not metric.startswith(PREFIX):
+    if job.stopping.patience and job.shared_layout != job.model.layout() and not metric.startswith(PREFIX):
         problem = f"{metric!r} is that of a model whose last layers nobody trains"
         raise ConfigError(where, "stopping.metric", problem, f"set it to '{PREFIX}{metric}'")
     if job.stopping.patience and not job.rounds.evaluate:

@@ -97,15 +97,13 @@ def create_for(job: Job, where: str) -> Strategy:
     Raises:
         ConfigError: see `create`; or it cannot.
     """
-    strategy = create(job.strategy, where, job.asynchronous is not None, job.model.layout())
+    strategy = create(job.strategy, where, job.asynchronous is not None, job.shared_layout)
     try:
         plan = first_plan(strategy, job)
     except PlanError as error:
         raise ConfigError(where, error.key, error.problem, error.remedy) from None
-    if plan.correction != "none" and job.shared_weights < job.model.layout().size:
-        problem = (
-            f"'head' leaves weights on the devices, and {job.strategy.name!r} corrects the training of all of them"
-        )
+    if plan.correction != "none" and job.shared_layout != job.model.layout():
+        problem = f"'head' leaves weights on the devices; {job.strategy.name!r} corrects the training of all of them"
         raise ConfigError(where, "personal.method", problem, "choose 'ditto', or another strategy.name")
     return strategy
 
@@ -116,7 +114,7 @@ def first_plan(strategy: Strategy, job: Job) -> TrainPlan:
     Raises:
         PlanError: the rule cannot work with the job's own plan.
     """
-    return strategy.plan(1, job.training, strategy.initial_state(job.shared_weights))
+    return strategy.plan(1, job.training, strategy.initial_state(job.shared_layout.size))
 
 
 def _build(choice: StrategyChoice, where: str) -> Strategy:

@@ -34,10 +34,10 @@ def test_a_good_job_loads(job):
 def test_a_head_stays_where_it_is_and_what_is_shared_is_the_beginning(job):
     model = "inputs = 4\noutputs = 3\nhidden = [5, 2]"
     shared = {
-        layers: job(model=model, personal=f'method = "head"\nlayers = {layers}').shared_weights for layers in (1, 2)
+        layers: job(model=model, personal=f'method = "head"\nlayers = {layers}').shared_layout.size for layers in (1, 2)
     }
     assert shared == {1: 4 * 5 + 5 + 5 * 2 + 2, 2: 4 * 5 + 5}
-    assert job(model=model, personal='method = "ditto"').shared_weights == job(model=model).model.layout().size
+    assert job(model=model, personal='method = "ditto"').shared_layout == job(model=model).model.layout()
 
 
 def test_a_job_may_stop_by_what_the_devices_own_models_measure(job):

@@ -11,11 +11,11 @@ arXiv:1912.00818, algorithms 1 and 2; Li, Hu, Beirami, Smith 2021, "Ditto: fair 
 personalization", arXiv:2012.04221, algorithm 1.
 """
 
-import math
 from typing import Annotated, Literal
 
 import msgspec
 
+from fedloom.learning.layout import Layout
 from fedloom.learning.plan import NonNegative, TrainPlan
 from fedloom.learning.spec import MAX_DEPTH, ModelSpec
 
@@ -74,12 +74,13 @@ def unused(personal: Personal) -> str | None:
     return None
 
 
-def shared_weights(spec: ModelSpec, personal: Personal | None) -> int:
-    """b: so many weights, the first of the flat vector, travel in updates and are fused.
+def shared_layout(spec: ModelSpec, personal: Personal | None) -> Layout:
+    """Of the first b weights of the flat vector, which travel in updates and are fused.
 
-    >>> shared_weights(ModelSpec(inputs=4, outputs=3, hidden=(8,)), Personal(method="head"))  # of 4·8 + 8 + 8·3 + 3
-    40
+    >>> shared_layout(ModelSpec(inputs=4, outputs=3, hidden=(8,)), Personal(method="head")).shapes
+    ((4, 8), (8,))
     """
-    shapes = spec.layout().shapes
+    layout = spec.layout()
     own = 2 * personal.layers if personal and personal.method == "head" else 0  # a layer is its weights and its biases
-    return sum(math.prod(shape) for shape in shapes[: len(shapes) - own])
+    kept = len(layout.shapes) - own
+    return Layout(layout.names[:kept], layout.shapes[:kept])

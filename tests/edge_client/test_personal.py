@@ -17,13 +17,13 @@ from fedloom.learning.initialise import initial_weights
 from fedloom.learning.layout import Vector
 from fedloom.learning.metrics import Metrics
 from fedloom.learning.model_file import from_bytes, save
-from fedloom.learning.personal import Personal, shared_weights
+from fedloom.learning.personal import Personal, shared_layout
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.standardise import Standardiser
 from fedloom.learning.trainer import Trainer
 from fedloom.wire.messages import Phase
 
-SHARED = shared_weights(SPEC, METHODS["head"])
+SHARED = shared_layout(SPEC, METHODS["head"]).size
 SIZE = SPEC.layout().size
 
 
@@ -158,7 +158,7 @@ def test_no_weight_of_a_head_is_in_an_update(
     """The plaintext is as long as the base alone needs, and has neither the head's numbers nor its changes in it."""
     spec = ModelSpec(inputs=2, outputs=3, hidden=tuple(widths))
     personal = Personal(method="head", layers=min(layers, len(widths)))
-    shared = shared_weights(spec, personal)
+    shared = shared_layout(spec, personal).size
     device = Device(seed % 5, tmp_path_factory.mktemp("head"))
     start = initial_weights(spec, np.random.default_rng(seed))
     answer = device.answer(make_work(start, personal, spec=spec, encoding=encoding))

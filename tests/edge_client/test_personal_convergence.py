@@ -11,7 +11,7 @@ from edge_client.events import Answer
 from fedloom.learning.initialise import initial_weights
 from fedloom.learning.layout import Vector
 from fedloom.learning.metrics import Metrics
-from fedloom.learning.personal import Personal, shared_weights
+from fedloom.learning.personal import Personal, shared_layout
 from fedloom.wire.messages import Phase
 from strategies import ClientUpdate, UpdatesInMemory
 from strategies.composed import Composed
@@ -32,7 +32,7 @@ def run(personal: Personal, root: Path) -> tuple[list[float], Vector, list[bytes
     devices = [Device(number, root) for number in range(DEVICES)]
     rule = Composed(Mean(), Sgd())
     weights = initial_weights(SPEC, np.random.default_rng(0))
-    shared = shared_weights(SPEC, personal)
+    shared = shared_layout(SPEC, personal).size
     state = rule.initial_state(shared)
     plan = msgspec.structs.replace(PLAN, local_epochs=4)
     for number in range(1, ROUNDS + 1):
