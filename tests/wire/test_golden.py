@@ -7,6 +7,7 @@ import pytest
 
 from fedloom import msgpack
 from fedloom.job import Data
+from fedloom.learning.personal import Personal
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.standardise import Standardiser
@@ -37,7 +38,7 @@ from fedloom.wire.model_blob import open_model, plain_model, seal_model
 
 SIGNER = SigningKey(bytes(range(32)))
 
-BRIEF = Brief("line", ModelSpec(1, 1), Data(("x",), "y"), TrainPlan("mse"), "int8", 7)
+BRIEF = Brief("line", ModelSpec(1, 1), Data(("x",), "y"), TrainPlan("mse"), "int8", 7, personal=Personal("ditto"))
 
 BODIES = {
     "task": (
@@ -117,7 +118,7 @@ BODIES = {
     ),
     "brief": (
         BRIEF,
-        "97"  # an array of seven
+        "98"  # an array of eight
         "a4" + b"line".hex() +  # job_name
         # spec: a map, so that a field that comes later has its default in what was written before
         "85a6696e7075747301a76f75747075747301a668696464656e90aa61637469766174696f6ea472656c75a764726f706f7574"
@@ -135,7 +136,10 @@ BODIES = {
         "a9746f6c6572616e6365cb0000000000000000a870617469656e636501ab68756265725f64656c7461cb3ff0000000000000"
         "ad636c6173735f7765696768747390aa636f7272656374696f6ea46e6f6e65ac6d6561737572655f6c6f7373c2"
         "a4" + b"int8".hex() + "07" +  # encoding, seed
-        "82" "a4" + b"bits".hex() + "00" "a5" + b"share".hex() + "cb0000000000000000",  # options
+        "82" "a4" + b"bits".hex() + "00" "a5" + b"share".hex() + "cb0000000000000000"  # options
+        # personal
+        "85a66d6574686f64a5646974746fa66c617965727301a8737472656e677468cb3fb999999999999a"
+        "a665706f63687301ad6c6561726e696e675f72617465cb0000000000000000",
     ),
 }  # fmt: skip
 
@@ -231,7 +235,7 @@ def test_model_with_a_control_variate():
 
 def test_brief():
     cipher = seal_brief(BRIEF, b"B" * 32)
-    assert sha256(cipher).hexdigest() == "cc58ee49c89ae5fca716fb5d792b28730fe541af79571befdeebbf4648f8fd9b"
+    assert sha256(cipher).hexdigest() == "a367bf79ce4f1ec8c0985d2c5eb9ddad4f9ef5f1e17f5f33b1e5a693478ae28d"
     assert open_brief(cipher, b"B" * 32) == BRIEF
 
 
