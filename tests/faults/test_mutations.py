@@ -7,6 +7,7 @@ from sim.mutations import (
     manifest_not_persisted,
     old_manifest_believed,
     outbox_ignored,
+    personal_model_left_behind,
     second_answer_wins,
 )
 from sim.oracle import Violation
@@ -20,10 +21,11 @@ RATES = {
     old_manifest_believed: {"duplicate": 0.5, "reorder": 0.3},
     manifest_not_persisted: {"duplicate": 0.5, "reorder": 0.3, "kill": 0.01},
     outbox_ignored: {"kill": 0.02, "slow": 0.1},
+    personal_model_left_behind: {"disk": 0.02},
     second_answer_wins: {"gremlin": 1.0, "kill": 0.0},
 }
 """What makes it likely that the guarantee matters."""
-FIRST = {fsync_tried_again: 20, manifest_not_persisted: 40, second_answer_wins: 28}
+FIRST = {fsync_tried_again: 20, manifest_not_persisted: 40, personal_model_left_behind: 40, second_answer_wins: 28}
 """Where to begin, if not at 1: a device is seldom killed just then, or asked twice."""
 
 

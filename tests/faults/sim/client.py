@@ -128,7 +128,10 @@ class Client(Party):
             assert self._directory is not None
             own = self._directory.controls.read(work.control) if work.control else b""
             self._oracle.variate_used(self, work, own)
-            self._handle(events.Trained(work, self._train(work, own)))
+            current = self._directory.personals.current
+            before = current.read_bytes() if current.exists() else b""
+            answer = self._train(work, own)._replace(personal=before + work.manifest_hash)  # what made it, in order
+            self._handle(events.Trained(work, answer))
 
     def _wake(self) -> None:
         """Ask for a tick when the session wants one."""

@@ -13,6 +13,7 @@ from aggregator.spool import SpooledUpdates
 from edge_client import believe, rounds
 from edge_client.delivery import Delivery
 from edge_client.outbox import StateDirectory
+from edge_client.personal_files import PersonalFiles
 from edge_client.sequence import Sequence
 from edge_client.session import Session
 
@@ -192,6 +193,23 @@ def variate_taken_as_sent(patch: Patch) -> None:
     patch(rounds, "current_control", hopeful)
 
 
+def personal_model_before_its_update(patch: Patch) -> None:
+    """A device's own model is current as soon as it is written."""
+    write = PersonalFiles.write
+
+    def hasty(self: PersonalFiles, update: bytes, model: bytes) -> None:
+        write(self, update, model)
+        self.adopt(update)
+
+    patch(PersonalFiles, "write", hasty)
+
+
+def personal_model_left_behind(patch: Patch) -> None:
+    """A device that starts again forgets what an update on its disk has brought."""
+    tidy = PersonalFiles.tidy
+    patch(PersonalFiles, "tidy", lambda self, waiting: tidy(self, ()))
+
+
 def variate_before_the_receipt_lost(patch: Patch) -> None:
     """The variate of an update that is given up is given up with it."""
     leaves = Delivery.leaves
@@ -223,4 +241,6 @@ MUTATIONS = (
     second_answer_wins,
     variate_taken_as_sent,
     variate_before_the_receipt_lost,
+    personal_model_before_its_update,
+    personal_model_left_behind,
 )

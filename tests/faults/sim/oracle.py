@@ -73,7 +73,7 @@ class Oracle:
         """Version of the newest manifest that a device has accepted, by its name."""
         self._applied: dict[str, int] = {}
         """Version of the newest manifest for which a device has worked."""
-        self._answers: dict[tuple[bytes, bytes], bytes] = {}
+        self.answers: dict[tuple[bytes, bytes], bytes] = {}
         """A device's update for a manifest."""
         self.variates: dict[tuple[str, int], float] = {}
         """How far a device's own variate had come in the round of a manifest, by its name."""
@@ -215,7 +215,7 @@ class Oracle:
     def _update_seen(self, client: "Client", entry: Path) -> None:
         stored = from_bytes(OUTBOX_MAGIC, entry.read_bytes(), OutboxEntry, entry, "")
         self.updates[stored.digest] = UpdateSeen(client.keys.id, stored.manifest)
-        first = self._answers.setdefault((client.keys.id, stored.manifest), stored.digest)
+        first = self.answers.setdefault((client.keys.id, stored.manifest), stored.digest)
         if first != stored.digest and client.name not in self.unreliable:
             self.violated("outbox", f"{client.name} publishes two updates for one manifest")
 

@@ -2,7 +2,8 @@
 
 Device k adds 1 to coordinate k with one sample, so a fused step holds 1/n for each of the n devices whose updates were
 accepted, and 0 elsewhere; in an asynchronous job, 1/n times the weight that the staleness of each update gives it. With
-SCAFFOLD its own variate grows by 1 with each update that is in a model, and the server's sum does.
+SCAFFOLD its own variate grows by 1 with each update that is in a model, and the server's sum does. A device's personal
+model is here the list of the manifests that it has answered.
 """
 
 from collections import defaultdict
@@ -25,6 +26,9 @@ from strategies.fedbuff import staleness_weight
 from strategies.variates import Variates, sum_of
 
 
+HASH_BYTES = 32
+
+
 def check(oracle: Oracle, server: Server, clients: list[Client]) -> None:
     """Raises Violation."""
     with server.archive.store.engine.connect() as connection:
@@ -35,6 +39,7 @@ def check(oracle: Oracle, server: Server, clients: list[Client]) -> None:
     _check_models(oracle, server, accepted)
     if oracle.variates:
         _check_variates(oracle, server, clients, accepted)
+    _check_personal(oracle, clients)
     _check_keys(oracle, server)
     _check_bounds(oracle, server, clients)
     _check_devices(oracle, server, clients)
@@ -108,6 +113,20 @@ def _check_variates(oracle: Oracle, server: Server, clients: list[Client], accep
         own = float(np.frombuffer(directory.controls.read(held), "<f4").sum()) if held else 0.0
         if abs(own - len(rounds)) > 1e-3:
             oracle.violated("variate", f"{client.name} holds {own}, {len(rounds)} of its updates are in models")
+
+
+def _check_personal(oracle: Oracle, clients: list[Client]) -> None:
+    """Each update that a device has sent is in its own model, and none twice."""
+    for client in clients:
+        if client.name in oracle.unreliable:
+            continue
+        current = StateDirectory(client.root / "state").personals.current
+        content = current.read_bytes() if current.exists() else b""
+        made = [content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)]
+        sent = {manifest for device, manifest in oracle.answers if device == client.keys.id}
+        if len(made) != len(set(made)) or not sent <= set(made):
+            problem = f"{len(made)} answers made {client.name}'s own model, {len(set(made))} different ones"
+            oracle.violated("personal", f"{problem}; {len(sent - set(made))} that it sent are not in it")
 
 
 def _check_keys(oracle: Oracle, server: Server) -> None:
