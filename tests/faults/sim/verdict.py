@@ -25,7 +25,6 @@ from sim.server import Server
 from strategies.fedbuff import staleness_weight
 from strategies.variates import Variates, sum_of
 
-
 HASH_BYTES = 32
 
 
