@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from process_fleet import AGGREGATOR, DEVICES, Fleet
+from process_fleet import AGGREGATOR, DEVICES, Fleet, Model
 
 from aggregator.enrolment.provision import new_device
 from aggregator.keys import init
@@ -28,6 +28,8 @@ loss = "mse"
 batch_size = 8
 local_epochs = 2
 learning_rate = 0.05
+[personal]
+method = "ditto"
 [rounds]
 count = 2
 devices = 3
@@ -89,8 +91,8 @@ def fleet(make_fleet: MakeFleet) -> Fleet:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, provisioned: Path, own_broker: Broker) -> list[object]:
-    """The models of a run in which nothing happens."""
+def calm_fleet(tmp_path_factory: pytest.TempPathFactory, provisioned: Path, own_broker: Broker) -> Fleet:
+    """After a run in which nothing happens."""
     directory = tmp_path_factory.mktemp("undisturbed") / "fleet"
     shutil.copytree(provisioned, directory)
     own_broker.restart()
@@ -102,4 +104,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, provisioned: Path, own
         fleet.stop()
     own_broker.restart()
     assert fleet.deaths == []
-    return list(fleet.models())
+    return fleet
+
+
+@pytest.fixture(scope="session")
+def undisturbed(calm_fleet: Fleet) -> list[Model]:
+    """The models of a run in which nothing happens."""
+    return calm_fleet.models()

@@ -28,6 +28,7 @@ import pytest
 
 from aggregator.notices import AnyNotice, UpdateSeen
 from fedloom import failpoints
+from fedloom.learning.model_file import load
 from simulation.broker import Broker
 from simulation.children import die_with_parent
 
@@ -266,6 +267,10 @@ class Fleet:
         """All versions, oldest first."""
         rows = self.rows("select version, lower(hex(hash)), devices from models order by version")
         return [Model(int(str(version)), str(digest), int(str(devices))) for version, digest, devices in rows]
+
+    def own_models(self) -> list[bytes]:
+        """Of each device, the weights of its personal model."""
+        return [load(self.state(name) / "personal.fedloom").weights.tobytes() for name in DEVICES]
 
     def copy_state(self, name: str, to: str) -> None:
         """Copy a member's directory, as somebody does who restores a backup by hand."""

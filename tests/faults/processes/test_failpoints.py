@@ -35,12 +35,13 @@ def victim_of(name: str, fleet: Fleet) -> str:
 
 
 @pytest.mark.parametrize("name", IN_A_JOB)
-def test_killed_at(name: str, fleet: Fleet, undisturbed: list[Model]) -> None:
+def test_killed_at(name: str, fleet: Fleet, undisturbed: list[Model], calm_fleet: Fleet) -> None:
     victim = victim_of(name, fleet)
     fleet.start({victim: [f"{name}:kill"]})
     fleet.finish()
     assert fleet.deaths == [Death(victim, -signal.SIGKILL)]
     assert fleet.models() == undisturbed
+    assert fleet.own_models() == calm_fleet.own_models()
 
 
 @pytest.mark.parametrize("name", ON_DISK)
