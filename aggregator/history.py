@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select
 from aggregator import tables as t
 from aggregator.backup.leap import newest_leap, newest_version
 from aggregator.phases import remember
-from aggregator.records import Answer, Figures, Invitation, Outcome, RoundRecord, Snapshot, SpoolEntry
+from aggregator.records import Answer, Figures, Invitation, Outcome, RoundRecord, Snapshot, SpoolEntry, Standing
 from aggregator.store import Store
 from aggregator.upkeep.rows import is_in_a_model
 from fedloom.job import Stopping
@@ -74,6 +74,7 @@ def snapshot(store: Store, job: bytes, stopping: Stopping) -> Snapshot:
             earlier=_earlier(connection, own.manifest_version, bases),
             bases=tuple(read_round(connection, row) for row in bases),
             aborted_in_row=_aborted_in_row(connection, job),
+            standings=_standings(connection),
             history=_history(connection, job, stopping),
         )
 
@@ -218,6 +219,13 @@ def _history(connection: Connection, job: bytes, stopping: Stopping) -> tuple[Fi
     for each in connection.scalars(query):
         remembered = remember([*remembered, _figures(each)], stopping)
     return tuple(remembered)
+
+
+def _standings(connection: Connection) -> tuple[Standing, ...]:
+    columns = [t.standings.c[name] for name in Standing._fields]
+    rows = connection.execute(select(*columns).order_by(t.standings.c.device))
+    decode = msgspec.json.Decoder(tuple[int, ...]).decode
+    return tuple(Standing(*row)._replace(class_counts=decode(row.class_counts)) for row in rows)
 
 
 def _outcome(status: str) -> Outcome | None:

@@ -20,6 +20,8 @@ class DeviceRecord(NamedTuple):
     revoked: bool
     tls_key: bytes
     """SubjectPublicKeyInfo (DER)."""
+    labels: str = "{}"
+    """To find it by, JSON: {key: value}."""
 
 
 class CurrentModel(NamedTuple):
@@ -36,6 +38,24 @@ class Invitation(NamedTuple):
     device: bytes
     train: bool
     evaluate: bool
+
+
+class Standing(NamedTuple):
+    """What is known of a device, for rules that choose by it; the device has told it, but for `seconds` and `asked`."""
+
+    device: bytes
+    samples: int = 0
+    """That it trains on; 0: not known."""
+    loss: float | None = None
+    """Mean over the samples, when it trained last: before, where the plan asks for that, else in the last epoch."""
+    seconds: float | None = None
+    """From that round's manifest to its answer; None where another process had opened the round."""
+    class_counts: tuple[int, ...] = ()
+    """Of its hold-out; empty where it has evaluated nothing yet, or the rule does not ask."""
+    asked: int = 0
+    """The last round that it was invited to train in; 0: none."""
+    answered: int = 0
+    """The last round that it trained in; 0: none."""
 
 
 class RoundRecord(NamedTuple):
@@ -82,6 +102,8 @@ class Answer(NamedTuple):
     """Plain update, for the spool; empty once stored and when declined."""
     base: int = 0
     """Version of the manifest that it answers; that of its round, or in an asynchronous job perhaps an older one."""
+    standing: Standing | None = None
+    """What is known of the device with it, where that changes."""
 
     @property
     def key(self) -> AnswerKey:
@@ -161,6 +183,8 @@ class Snapshot(NamedTuple):
     """From a backup: devices may hold answers to rounds that are lost."""
     strategy_state: bytes = b""
     aborted_in_row: int = 0
+    standings: tuple[Standing, ...] = ()
+    """Of the devices, where the job's rule for cohorts looks at them."""
     history: tuple[Figures, ...] = ()
     """Metrics of the model before each closed round, oldest first, as far as `phases.remember` wants them."""
     counted: Mapping[bytes, bytes] = {}

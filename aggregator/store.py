@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Connection, bindparam, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from aggregator import tables as t
@@ -20,13 +20,14 @@ from aggregator.backup.leap import Leap, newest_leap
 from aggregator.database import empty_log, open_database
 from aggregator.keys import require_federation
 from aggregator.lease import Lease
-from aggregator.records import Answer, ClosedRound, DeviceRecord, NewModel, RoundRecord, SpoolEntry
+from aggregator.records import Answer, ClosedRound, DeviceRecord, NewModel, RoundRecord, SpoolEntry, Standing
 from aggregator.upkeep.rows import ROUNDS_A_TURN, due_rounds, prune_rounds
 from fedloom.errors import ConfigError, StoreError
 from fedloom.suggest import closest
 from fedloom.trust.certificates import serial_and_end
 
 _close_round = update(t.rounds).where(t.rounds.c.manifest_version == bindparam("number"))
+_keep_standing = insert(t.standings).prefix_with("OR REPLACE")
 _erase_keys = update(t.rounds).where(t.rounds.c.round_key.is_not(None)).values(round_key=None)
 """Forward secrecy: secure_delete overwrites them, see also `Store.forget`."""
 DATABASE = "aggregator.db"
@@ -62,7 +63,7 @@ class Store:
 
     def devices(self) -> list[DeviceRecord]:
         """All devices, by name."""
-        columns = (t.devices.c.id, t.devices.c.name, t.devices.c.credential, t.devices.c.revoked, t.devices.c.tls_key)
+        columns = [t.devices.c[name] for name in DeviceRecord._fields]
         with self.engine.connect() as connection:
             return [DeviceRecord(*row) for row in connection.execute(select(*columns).order_by(t.devices.c.name))]
 
@@ -119,12 +120,13 @@ class Store:
     def begin_job(self, job: bytes, name: str, definition: bytes) -> int:
         """Start a run; returns the version of its first model, one above all of the same name.
 
-        A round that another run has left open is closed, and all keys are erased.
+        A round that another run has left open is closed, all keys are erased, and what it knew of devices is forgotten.
         """
         with self.exclusively() as connection:
             abandoned = {"status": "aborted", "reason": ANOTHER_JOB, "closed_at": time.time()}
             connection.execute(update(t.rounds).where(t.rounds.c.status == "open").values(abandoned))
             connection.execute(_erase_keys)
+            connection.execute(delete(t.standings))
             newest = connection.scalar(select(func.max(t.models.c.version)).where(t.models.c.job_name == name))
             first = 0 if newest is None else newest + 1
             row = {"id": job, "name": name, "definition": definition, "first_version": first, "started_at": time.time()}
@@ -141,6 +143,7 @@ class Store:
         rows = [_answer_row(counted_in, answer, places.get(answer.key)) for answer in answers]
         with self.exclusively() as connection:
             connection.execute(insert(t.updates), rows)
+            _write_standings(connection, [answer.standing for answer in answers if answer.standing])
 
     def turn(
         self,
@@ -148,6 +151,7 @@ class Store:
         model: tuple[NewModel, Path] | None,
         opened: RoundRecord | None,
         job_name: str,
+        standings: Sequence[Standing] = (),
     ) -> None:
         """Close a round, add its model and open the next, all or nothing; keys that open nothing more are erased."""
         with self.exclusively() as connection:
@@ -157,6 +161,7 @@ class Store:
                 connection.execute(insert(t.models).values(_model_row(*model, job_name)))
             if opened:
                 _write_opened(connection, opened)
+            _write_standings(connection, standings)
 
     def prune(self, keep: int, first: Sequence[int] = ()) -> None:
         """Leave a line of rounds that are older than the newest `keep`: of those in `first`, else of the next few.
@@ -282,6 +287,14 @@ def _write_opened(connection: Connection, opened: RoundRecord) -> None:
     if invitations:
         rows = [{"manifest_version": opened.manifest_version, **each._asdict()} for each in invitations]
         connection.execute(insert(t.invitations), rows)
+
+
+def _write_standings(connection: Connection, standings: Sequence[Standing]) -> None:
+    """Of one device's, the last counts."""
+    if standings:
+        encode = msgspec.json.encode
+        rows = [each._asdict() | {"class_counts": encode(each.class_counts).decode()} for each in standings]
+        connection.execute(_keep_standing, rows)
 
 
 def _model_row(model: NewModel, path: Path, job_name: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from aggregator.enrolment.states import TokenState
 from aggregator.row_checks import add_checksums
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -37,7 +37,9 @@ devices = Table(
     Column("revoked", Boolean, nullable=False, default=False),
     Column("tls_key", BLOB, nullable=False, index=True),
     Column("created_at", Float, nullable=False),
+    Column("labels", Text, nullable=False, default="{}"),
 )
+"""`labels`, JSON: those of the token that it joined with last, and what `fedloom device label` has made of them."""
 
 certificates = Table(
     "certificates",
@@ -142,6 +144,21 @@ updates = Table(
 )
 """The key is (job, round, attempt, device): a device has one answer to each manifest. `counted_in` is the round whose
 fusion it belongs to: the same one, or in an asynchronous job the one whose buffer was open when it came."""
+
+standings = Table(
+    "standings",
+    metadata,
+    Column("device", BLOB, ForeignKey("devices.id"), primary_key=True),
+    Column("samples", Integer, nullable=False),
+    Column("loss", Float),
+    Column("seconds", Float),
+    Column("class_counts", Text, nullable=False),
+    Column("asked", Integer, nullable=False),
+    Column("answered", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What the newest run knows of its devices for choosing among them, see `aggregator.records.Standing`; `class_counts`
+is JSON. Empty where the job's rule does not look."""
 
 models = Table(
     "models",

@@ -93,7 +93,7 @@ class _Clerk:
             state, name = self._bind(token, request, device)
         if state == TokenState.PENDING:
             return Decision(request, Admission.PENDING, None, name)
-        return self._admit(request, name, device)
+        return self._admit(request, token, name, device)
 
     def _device(self, token: Row[Any], request: JoinRequest) -> DeviceRecord | None:
         """Whom the token let in; or who has these keys already: a device that joins again stays who it is."""
@@ -114,12 +114,12 @@ class _Clerk:
         self._connection.execute(update(t.tokens).where(t.tokens.c.id == request.token).values(values))
         return state, name
 
-    def _admit(self, request: JoinRequest, name: str, device: DeviceRecord | None) -> Decision:
+    def _admit(self, request: JoinRequest, token: Row[Any], name: str, device: DeviceRecord | None) -> Decision:
         if device:
-            grant = self._granting.renew_if_due(device, request.at_s)
+            grant = self._granting.renew_if_due(self._granting.label(device, token.labels), request.at_s)
         else:
             free = self._names().still_free(name)
-            grant = self._granting.add(self._entropy(16), free, request.keys, request.at_s)
+            grant = self._granting.add(self._entropy(16), free, request.keys, token.labels, request.at_s)
             self._names().devices.add(free)
         values = {"state": TokenState.JOINED.value, "device": grant.device.id, "name": grant.device.name}
         self._connection.execute(update(t.tokens).where(t.tokens.c.id == request.token).values(values))

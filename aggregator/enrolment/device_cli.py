@@ -10,12 +10,14 @@ import typer
 from aggregator.cli_options import CONFIG, AsJson, Config
 from aggregator.config import CREDENTIAL_DAYS, load_config
 from aggregator.enrolment.provision import new_device
+from aggregator.enrolment.relabel import relabel
 from aggregator.enrolment.roster import describe, roster
 from aggregator.enrolment.tokens import decide_pending
+from aggregator.labels import labels_text, read_labels
 from aggregator.store import open_store
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
-device = typer.Typer(help="Add, approve, list and revoke devices.", no_args_is_help=True)
+device = typer.Typer(help="Add, approve, list, label and revoke devices.", no_args_is_help=True)
 app.add_typer(device, name="device")
 
 
@@ -86,6 +88,27 @@ def reject(
     with open_store(load_config(config).state) as store:
         rejected = decide_pending(store, name, is_approved=False)
     typer.echo(f"{rejected} is rejected")
+
+
+@device.command("label")
+def label(
+    name: Annotated[str, typer.Argument(metavar="NAME|ID", help="The device's name or id.")],
+    labels: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Labels to add.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(metavar="KEY", help="A label to take away.")] = None,
+    config: Config = CONFIG,
+) -> None:
+    """Label a device, so that jobs can require it or leave it out ([cohort] of the job file), and say what it has.
+
+    Examples:
+
+      fedloom device label gate-7 site=north power=mains
+
+      fedloom device label gate-7 --remove power
+    """
+    given = read_labels(labels or [], "device label", "KEY=VALUE")
+    with open_store(load_config(config).state) as store:
+        kept = relabel(store, name, given, remove or [])
+    typer.echo(f"{name}: {labels_text(kept) or 'no labels'}")
 
 
 @device.command("revoke")

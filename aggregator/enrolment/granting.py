@@ -1,5 +1,6 @@
 """Issues credentials with their certificates, and keeps them. Works inside the caller's transaction."""
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from aggregator import tables as t
@@ -10,7 +11,7 @@ from aggregator.records import DeviceRecord
 from aggregator.store import certificate_row
 from fedloom.trust.documents import RENEWAL_GRACE_S, Credential, open_credential
 
-_DEVICE = (t.devices.c.id, t.devices.c.name, t.devices.c.credential, t.devices.c.revoked, t.devices.c.tls_key)
+_DEVICE = [t.devices.c[name] for name in DeviceRecord._fields]
 
 
 class Granting:
@@ -33,13 +34,20 @@ class Granting:
         """What the registrar last said of a device."""
         return open_credential(device.credential, self._keys.root)
 
-    def add(self, device: bytes, name: str, keys: PublicKeys, now_s: float) -> Grant:
-        """Let a new device in."""
+    def add(self, device: bytes, name: str, keys: PublicKeys, labels: str, now_s: float) -> Grant:
+        """Let a new device in, with its token's labels."""
         issued = issue(self._keys, device, name, keys, now_s, self._days)
-        record = DeviceRecord(device, name, issued.credential, revoked=False, tls_key=keys.tls)
+        record = DeviceRecord(device, name, issued.credential, revoked=False, tls_key=keys.tls, labels=labels)
         self._connection.execute(insert(t.devices).values({**record._asdict(), "created_at": now_s}))
         self._connection.execute(insert(t.certificates).values(certificate_row(device, issued.certificate)))
         return Grant(record, issued.certificate, is_new=True)
+
+    def label(self, device: DeviceRecord, labels: str) -> DeviceRecord:
+        """A device has come with another token: its labels are added, and count where the key is the same."""
+        known, more = (msgspec.json.decode(each, type=dict[str, str]) for each in (device.labels, labels))
+        record = device._replace(labels=msgspec.json.encode(known | more).decode())
+        self._connection.execute(update(t.devices).where(t.devices.c.id == device.id).values(labels=record.labels))
+        return record
 
     def current(self, device: DeviceRecord) -> Grant:
         """What the device was given last: the same, byte for byte, until it is renewed."""

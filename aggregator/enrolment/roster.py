@@ -8,7 +8,7 @@ from sqlalchemy import Row, select
 
 from aggregator import tables as t
 from aggregator.enrolment.states import TokenState
-from aggregator.enrolment.tokens import labels_text
+from aggregator.labels import labels_text
 from aggregator.store import Store
 from fedloom.trust.documents import peek_credential
 
@@ -75,7 +75,7 @@ def _member(row: Row[Any], certificate: Row[Any] | None, token: Row[Any] | None,
         name=row.name,
         state="revoked" if row.revoked else "expired" if until < now_s else "joined",
         revoked=row.revoked,
-        labels=_labels(token) if token else {},
+        labels=_labels(row),
         token=token.id.hex() if token else "",
         joined_at=row.created_at,
         credential_until=until,

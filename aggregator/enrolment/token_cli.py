@@ -14,8 +14,8 @@ from aggregator.cli_options import CONFIG, AsJson, Config
 from aggregator.config import Loaded, load_config
 from aggregator.enrolment import tokens
 from aggregator.enrolment.durations import read_duration
+from aggregator.labels import labels_text, read_labels
 from aggregator.store import open_store
-from fedloom.errors import InputError
 from fedloom.trust.tokens import TlsMode, Token, write_token
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -23,9 +23,6 @@ token = typer.Typer(help="Make, list and revoke the tokens that devices join wit
 app.add_typer(token, name="token")
 
 MAX_COUNT = 10_000
-MAX_LABELS = 16
-MAX_LABEL = 100
-"""Characters of a label's key, or of its value."""
 
 
 class Printed(msgspec.Struct, frozen=True):
@@ -58,7 +55,7 @@ def new(
     """
     loaded = load_config(config)
     expires_at = int(time.time()) + read_duration(expires, "--expires")
-    own, labels = keys.load(loaded.state), _labels(label or [])
+    own, labels = keys.load(loaded.state), read_labels(label or [], "token new", "--label")
     names = [name] if count == 1 else [f"{name}-{number + 1}" if name else "" for number in range(count)]
     broker = loaded.config.join_broker()
     # Written once before anything is stored: a host that no token can carry is found now.
@@ -89,7 +86,7 @@ def show(config: Config = CONFIG, as_json: AsJson = False) -> None:
         return
     for entry in entries:
         words = [entry.id, entry.state, f"expires {_minute(entry.expires_at)}", entry.name]
-        typer.echo("  ".join(filter(None, [*words, tokens.labels_text(entry.labels)])))
+        typer.echo("  ".join(filter(None, [*words, labels_text(entry.labels)])))
 
 
 @token.command("revoke")
@@ -120,18 +117,6 @@ def _explain(loaded: Loaded, expires_at: int, *, approve: bool) -> None:
     elif broker.tls is TlsMode.FEDERATION and not loaded.config.devices.join_port:
         problem = f"the broker has to let devices without a certificate in on port {broker.port}"
         typer.echo(f"note: {problem}; or set devices.join_port to a listener of its own", err=True)
-
-
-def _labels(given: list[str]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        is_short = len(key) <= MAX_LABEL and len(value) <= MAX_LABEL
-        if not (key and equals and text.isprintable() and is_short) or key in labels or len(labels) == MAX_LABELS:
-            remedy = f"write up to {MAX_LABELS} different ones as KEY=VALUE, each up to {MAX_LABEL} characters"
-            raise InputError("token new", "--label", f"{text!r} cannot be used", remedy)
-        labels[key] = value
-    return labels
 
 
 def _json(made: tokens.NewToken, text: str, expires_at: int) -> str:

@@ -108,11 +108,6 @@ def decide_pending(store: Store, name: str, *, is_approved: bool) -> str:
     return str(found.name)
 
 
-def labels_text(labels: Mapping[str, str]) -> str:
-    """Labels for people."""
-    return " ".join(f"{key}={value}" for key, value in labels.items())
-
-
 def _row(made: NewToken, expires_at: int, labels: Mapping[str, str], *, needs_approval: bool) -> dict[str, Any]:
     return {
         "id": made.id,

@@ -61,6 +61,16 @@ def test_many_tokens_with_names_labels_and_an_end(fedloom):
     assert all(row["token"] not in shown and row["id"] in shown for row in rows)
 
 
+def test_a_device_is_labelled(fedloom):
+    fedloom("device", "new", "gate", "--out", "gate")
+    assert fedloom("device", "label", "gate", "site=north", "power=mains").stdout == "gate: site=north power=mains\n"
+    assert fedloom("device", "label", "gate", "--remove", "site").stdout == "gate: power=mains\n"
+    assert fedloom("device", "label", "gate").stdout == "gate: power=mains\n"
+    assert "power=mains" in fedloom("device", "list").stdout
+    assert json.loads(fedloom("device", "list", "--json").stdout)[0]["labels"] == {"power": "mains"}
+    assert fedloom("device", "label", "gate", "--remove", "power").stdout == "gate: no labels\n"
+
+
 def test_a_qr_code_holds_the_token(fedloom, monkeypatch):
     import segno
 

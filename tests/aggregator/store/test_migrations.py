@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from aggregator import tables
+from aggregator import row_checks, tables
 from aggregator.database import faults, open_database
 from aggregator.notices import RoundClosed
 from aggregator.row_checks import COLUMN
@@ -43,13 +43,19 @@ die()
 """
 
 
+LATER = {"rounds": ["build"], "updates": ["counted_in"], "devices": ["labels"]}
+"""Columns that schema 2 does not have."""
+
+
 def rows(path):
     """All that schema 2 has, by table."""
     with closing(sqlite3.connect(path)) as connection:
         found = {}
         for table in tables.metadata.sorted_tables:
+            if table is tables.standings:
+                continue
             names = [row[1] for row in connection.execute(f"PRAGMA table_xinfo({table.name})")]
-            names = [name for name in names if name not in (COLUMN, "build", "counted_in")]
+            names = [name for name in names if name not in (COLUMN, *LATER.get(table.name, ()))]
             found[table.name] = connection.execute(f"SELECT {', '.join(names)} FROM {table.name}").fetchall()
         del found["meta"]
         return found
@@ -71,11 +77,12 @@ def test_a_round_that_version_2_has_opened_is_finished(rig, as_schema_2):
     assert rig.told(RoundClosed)[0].attempt == 1
 
 
-def test_what_was_brought_forward_is_what_a_new_database_has(rig, as_schema_2, tmp_path):
+@pytest.mark.parametrize("schema", [2, 3])
+def test_what_was_brought_forward_is_what_a_new_database_has(rig, as_schema, tmp_path, schema):
     rig.answer_all()
     path = rig.parts.archive.store.path
     rig.crash()
-    as_schema_2(path)
+    as_schema(path, schema)
     rig.boot()
     with rig.parts.archive.store.engine.connect() as connection:
         assert list(faults(connection)) == []
@@ -109,7 +116,7 @@ def test_a_command_beside_the_aggregator_brings_nothing_forward(rig, as_schema_2
     as_schema_2(path)
     before = path.read_bytes()
     with pytest.raises(
-        StoreError, match=r"schema 2, this software has 3; start the aggregator.*fedloom aggregator run"
+        StoreError, match=r"schema 2, this software has 4; start the aggregator.*fedloom aggregator run"
     ):
         open_store(rig.state)
     assert path.read_bytes() == before
@@ -142,3 +149,23 @@ def test_a_row_that_refers_to_nothing_is_not_carried_over(rig, as_schema_2):
     with pytest.raises(StoreError, match="refers to one that is missing, so nothing was changed"):
         rig.boot()
     assert rows(path) == before
+
+
+def test_a_device_keeps_the_labels_of_the_token_that_it_joined_with_last(rig, as_schema):
+    path = rig.parts.archive.store.path
+    joined, other = rig.devices[0], rig.devices[1]
+    rig.crash()
+    as_schema(path, 3)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        row_checks.register(connection)
+        for number, site in ((1, "south"), (2, "north"), (0, "east")):
+            values = (bytes([number]) * 16, bytes(32), f'{{"site": "{site}"}}', number, joined.id)
+            connection.execute(
+                "INSERT INTO tokens (id, secret_hash, name, labels, needs_approval, state, created_at, expires_at,"
+                " signing, device) VALUES (?, ?, '', ?, 0, 'joined', ?, 0, x'00', ?)",
+                values,
+            )
+    rig.boot()
+    labels = {each.id: each.labels for each in rig.parts.archive.store.devices()}
+    assert labels[joined.id] == '{"site": "north"}'
+    assert labels[other.id] == "{}"

@@ -82,7 +82,7 @@ def test_a_changed_definition_is_found(resting, rig):
     data = resting.read_bytes()
     assert data.count(b"'aborted')") == 1
     resting.write_bytes(data.replace(b"'aborted')", b"'aborzed')"))
-    with pytest.raises(StoreError, match="the definition of rounds is not that of schema 3"):
+    with pytest.raises(StoreError, match="the definition of rounds is not that of schema 4"):
         rig.boot()
 
 
