@@ -12,7 +12,7 @@ import numpy as np
 
 from aggregator.bases import Base, max_staleness
 from aggregator.fleet import Device, Fleet
-from aggregator.records import Answer, RoundRecord
+from aggregator.records import Answer, RoundRecord, Standing
 from fedloom.errors import Reason, Refused
 from fedloom.job import Job
 from fedloom.learning.layout import Vector
@@ -59,10 +59,13 @@ class Gate:
         *,
         plan: TrainPlan | None = None,
         is_restored: bool = False,
+        opened_s: float | None = None,
+        counts_classes: bool = False,
     ) -> None:
         """`older`: the rounds before, answers to which still count; `is_restored`: there were others that are lost.
 
-        `plan`: what the devices are asked to do; None is the job's own.
+        `plan`: what the devices are asked to do; None is the job's own. `opened_s`: as in `Base`; `counts_classes`: as
+        in `aggregator.cohorts.base.Rule`.
         """
         self.fleet = fleet
         self.root = root
@@ -70,7 +73,8 @@ class Gate:
         self.plan = plan or job.training
         self.opened = opened
         self.is_restored = is_restored
-        self.own = Base(opened, root.suite)
+        self.counts_classes = counts_classes
+        self.own = Base(opened, root.suite, opened_s)
         self.bases = {each.record.manifest_hash: each for each in (*older, self.own)}
         """By the hash of their manifests."""
         self.is_buffer = max_staleness(job, opened.phase) > 0
@@ -157,7 +161,27 @@ def examine(candidate: Candidate, gate: Gate, utc_s: float) -> Answer:
         train_loss=update.train_loss,
         encoding=message.header.encoding,
         body=plain,
+        standing=_standing(device, update, base, gate),
     )
+
+
+def _standing(device: Device, update: Update, base: Base, gate: Gate) -> Standing | None:
+    """What the update tells of its device."""
+    match base.record.phase:
+        case Phase.STATISTICS:
+            return Standing(device.id, update.samples)
+        case Phase.TRAIN:
+            trained = update.train_loss / update.samples if update.samples else 0.0
+            loss = trained if update.loss is None else update.loss
+            counts = _class_counts(update.metrics, gate) if gate.counts_classes and update.metrics else ()
+            return Standing(device.id, update.samples, loss, class_counts=counts, answered=base.record.round)
+        case _:
+            return None
+
+
+def _class_counts(data: bytes, gate: Gate) -> tuple[int, ...]:
+    metrics = Metrics.from_vector(np.frombuffer(data, "<f8"), gate.job.training.loss, gate.job.model.outputs)
+    return tuple(int(count) for count in metrics.confusion.sum(axis=1))
 
 
 def _max_plain_bytes(job: Job, plan: TrainPlan, phase: Phase) -> int:

@@ -74,7 +74,7 @@ class Archive:
             self._states.save(closed.strategy_state)
         if saved:
             failpoint("aggregator.fused")
-        self.store.turn(closed, saved, turn.opened, self._job.name)
+        self.store.turn(closed, saved, turn.opened, self._job.name, turn.standings)
         if saved:
             failpoint("aggregator.model-committed")
         if turn.opened:

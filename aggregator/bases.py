@@ -15,7 +15,9 @@ from fedloom.wire.messages import Phase
 class Base:
     """A round as admission sees it."""
 
-    def __init__(self, record: RoundRecord, suite: SealSuite) -> None:
+    def __init__(self, record: RoundRecord, suite: SealSuite, opened_s: float | None = None) -> None:
+        """`opened_s` is on the monotonic clock; None: another process has opened it."""
+        self.opened_s = opened_s
         self.record = record._replace(manifest=b"")
         self.invited = frozenset(each.device for each in record.invitations)
         self.evaluating = frozenset(each.device for each in record.invitations if each.evaluate)

@@ -1,4 +1,4 @@
-"""Who takes part in a round: a seeded draw, so that a run can be repeated."""
+"""Who takes part in a round: a seeded draw, so that a run can be repeated. The rules are in `aggregator.cohorts`."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -6,10 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aggregator.cohorts.memory import Memory
+from aggregator.cohorts.uniform import Uniform
 from aggregator.records import Invitation
 from aggregator.round import fewest_updates
 from fedloom.job import Rounds
 from fedloom.wire.messages import Phase
+
+ANYBODY = Memory(Uniform())
 
 
 class Cohort(NamedTuple):
@@ -19,10 +23,19 @@ class Cohort(NamedTuple):
     target: int
 
 
-def choose(phase: Phase, ready: Collection[bytes], rounds: Rounds, seed: Sequence[int], buffer: int = 0) -> Cohort:
+def choose(
+    phase: Phase,
+    ready: Collection[bytes],
+    rounds: Rounds,
+    seed: Sequence[int],
+    buffer: int = 0,
+    round_number: int = 1,
+    memory: Memory = ANYBODY,
+) -> Cohort:
     """Draw a cohort from the devices that are ready (at least one), whatever their order.
 
-    Statistics need every device, and every evaluating device takes part in the final evaluation.
+    Statistics need every device, and every evaluating device takes part in the final evaluation. Whom the rule of
+    `memory` prefers to train evaluates no more often than the others of its cohort.
     `seed` names the job, round and attempt; `buffer` is the number of updates that an asynchronous job aims at.
     """
     rng = np.random.default_rng(np.random.SeedSequence(list(seed)))
@@ -34,7 +47,9 @@ def choose(phase: Phase, ready: Collection[bytes], rounds: Rounds, seed: Sequenc
         chosen = sorted(order[: _share_of(len(order), rounds.evaluate)])
         return Cohort(tuple(Invitation(each, train=False, evaluate=True) for each in chosen), len(chosen))
     target = min(len(order), max(_share_of(len(order), rounds.cohort), fewest_updates(phase, rounds), buffer))
-    invited = order[: min(len(order), math.ceil(target * rounds.over_selection))]
+    count = min(len(order), math.ceil(target * rounds.over_selection))
+    picked = memory.rule.pick([memory.of(each) for each in order], count, round_number, rng)
+    invited = [order[position] for position in sorted(picked)]
     evaluating = set(invited[: _share_of(len(invited), rounds.evaluate)] if rounds.evaluate else ())
     invitations = tuple(Invitation(each, train=True, evaluate=each in evaluating) for each in sorted(invited))
     return Cohort(invitations, min(target, buffer) if buffer else target)

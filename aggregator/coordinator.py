@@ -11,7 +11,6 @@ The one thing on disk that it touches itself is `Setup.incoming`: pieces of larg
 """
 
 from collections.abc import Set
-from enum import Enum
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +18,7 @@ import msgspec
 from aggregator import round_notices
 from aggregator.announcer import Announcer
 from aggregator.attendance import Attendance
+from aggregator.cohorts.memory import Memory
 from aggregator.events import (
     Acknowledge,
     Action,
@@ -52,6 +52,7 @@ from aggregator.patience import Patience
 from aggregator.progress import Opened, Progress, Setup
 from aggregator.reception import Reception
 from aggregator.records import Answer, Invitation, Outcome, RoundRecord, Snapshot
+from aggregator.stages import Stage
 from aggregator.throttle import Throttle
 from aggregator.writer import Writer
 from fedloom.errors import Reason, Refused
@@ -60,16 +61,6 @@ from fedloom.wire.messages import Phase
 
 _TOLD = (Reason.OLD, Reason.BAD_CREDENTIAL)
 """Why a presence is refused, where a person can do something about it."""
-
-
-class Stage(Enum):
-    """What the coordinator is waiting for."""
-
-    WAITING = "devices"
-    TURNING = "the store"
-    COLLECTING = "updates"
-    FUSING = "the fusion"
-    DONE = "nothing"
 
 
 class _Turning(NamedTuple):
@@ -89,7 +80,8 @@ class Coordinator:
         self._fleet = fleet
         self._snapshot = snapshot
         self._writer = Writer(setup.root, setup.aggregator, setup.signing, setup.entropy)
-        self._progress = Progress(setup, snapshot, self._writer)
+        memory = Memory(setup.rule, snapshot.standings)
+        self._progress = Progress(setup, snapshot, self._writer, memory)
         self._announcer = Announcer(fleet, self._writer, snapshot.manifests, setup.documents, self._progress.counted)
         self._intake: Intake | None = None
         self._invitations: dict[bytes, Invitation] = {}
@@ -101,7 +93,7 @@ class Coordinator:
         self._pace = Pace(fleet, setup.check_ins_per_s, setup.job)
         self._farewell = Farewell(fleet, self._pace, setup.job.rounds)
         parts = (self._throttle, self._attendance, self._pace)
-        self._reception = Reception(setup, snapshot, fleet, self._writer, *parts)
+        self._reception = Reception(setup, snapshot, fleet, self._writer, memory, *parts)
         self._dropped = 0
         """Messages since the last round was closed that were too many, or presence that was not believed."""
 
@@ -124,7 +116,9 @@ class Coordinator:
             case Tick():
                 return [*self._say_again(now), *self._tick(now)]
             case FleetChanged(records):
-                return [Resubscribe()] if self._fleet.update(records) else []
+                subscribing = [Resubscribe()] if self._fleet.update(records) else []
+                self._fleet.refresh(now.utc_s)
+                return [*subscribing, *self._open_if_possible(now)]
             case LinkUp() | LinkDown() | Sent() | Unsent():
                 return self._on_link(event, now)
             case Begin():
@@ -259,16 +253,14 @@ class Coordinator:
         self._pace.closed(now.monotonic_s)
         notice = round_notices.closed(self._intake, outcome, reason, result, self._dropped)
         self._dropped = -self._intake.refusals.total()  # told now; what it refuses until it goes is told with the next
-        opened = self._open_next(now) if self._can_open(now) else None
-        return self._commit(
-            Turn(closed, model, opened.record if opened else None), _Turning(notice, None, now.monotonic_s)
-        )
+        opened = self._open_next(now) if self._can_open(now) else Opened()
+        return self._commit(Turn(closed, model, opened.record, opened.standings), notice, now)
 
     def _open_if_possible(self, now: Now) -> list[Action]:
         if self.stage is not Stage.WAITING or not self._can_open(now):
             return []
         opened = self._open_next(now)
-        return self._commit(Turn(None, opened.model, opened.record), _Turning(None, None, now.monotonic_s))
+        return self._commit(Turn(None, opened.model, opened.record, opened.standings), None, now)
 
     def _open_sooner(self, is_change: bool, now: Now) -> list[Action]:
         """A device has spoken; a stalled job tries again before its time only where that changes who is ready."""
@@ -291,9 +283,9 @@ class Coordinator:
         """Devices that must be ready for the next round."""
         return self._attendance.needed(self._progress.next.phase, now.monotonic_s)
 
-    def _commit(self, turn: Turn, turning: _Turning) -> list[Action]:
+    def _commit(self, turn: Turn, notice: RoundClosed | None, now: Now) -> list[Action]:
         self.stage = Stage.TURNING
-        self._turning = turning._replace(opened=turn.opened)
+        self._turning = _Turning(notice, turn.opened, now.monotonic_s)
         return [turn]
 
     def _turned(self, now: Now) -> list[Action]:

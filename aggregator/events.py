@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from aggregator.enrolment.records import Decision, Grant, JoinRequest
 from aggregator.notices import AnyNotice
-from aggregator.records import Answer, ClosedRound, DeviceRecord, Figures, NewModel, RoundRecord
+from aggregator.records import Answer, ClosedRound, DeviceRecord, Figures, NewModel, RoundRecord, Standing
 from fedloom.learning.layout import Vector
 from fedloom.learning.standardise import Standardiser
 from fedloom.link.base import MQTT_MAX_PACKET_BYTES, Received, Sent
@@ -135,6 +135,8 @@ class Turn(NamedTuple):
     closed: ClosedRound | None
     model: NewModel | None
     opened: RoundRecord | None
+    standings: tuple[Standing, ...] = ()
+    """What is known with it of the devices that it invites, where that is kept."""
 
 
 class Decide(NamedTuple):

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Set
 from functools import cached_property
 from typing import NamedTuple, NoReturn
 
+import msgspec
+
+from aggregator.labels import ANY, Wanted
 from aggregator.records import DeviceRecord
 from fedloom.errors import Reason, Refused, TrustError
 from fedloom.msgpack import decode
@@ -28,6 +31,8 @@ class Device:
         self.id = record.id
         self.name = record.name
         self.revoked = record.revoked
+        self.is_wanted = True
+        """Whether the job takes devices with its labels."""
         self.document = record.credential
         self._root = root
 
@@ -79,17 +84,18 @@ class News(NamedTuple):
 
     device: bytes
     is_ready: bool
-    """It is connected, and its credential has not expired."""
+    """It is connected, its credential has not expired, and the job takes devices with its labels."""
     is_change: bool
     """It was not so before."""
 
 
 class Fleet:
-    """Devices by id, and which of them are ready."""
+    """Devices by id, and which of them are ready. One that the job does not take is neither ready nor asleep."""
 
-    def __init__(self, root: Root, records: Iterable[DeviceRecord]) -> None:
+    def __init__(self, root: Root, records: Iterable[DeviceRecord], wanted: Wanted = ANY) -> None:
         """Raises TrustError: the store is another federation's, by the credentials of all its devices."""
         self._root = root
+        self._wanted = wanted
         self._devices: dict[bytes, Device] = {}
         self._heard: dict[bytes, Heard] = {}
         self._ready: set[bytes] = set()
@@ -98,18 +104,24 @@ class Fleet:
         self._outdated: set[bytes] = set()
         self._doubled: set[bytes] = set()
         self._unsound: set[bytes] = set()
+        self._strange: set[bytes] = set()
+        """Heard of, and not taken by the job."""
         self.topics = Topics(root.federation)
         self.update(records)
         if self._devices and not any(device.is_sound for device in self._devices.values()):
             raise TrustError("no device's credential is this federation's; keys and database do not belong together")
 
     def update(self, records: Iterable[DeviceRecord]) -> bool:
-        """Take over what the store says now; returns whether there are devices that were not known before."""
+        """Take over what the store says now; returns whether there are devices that were not known before.
+
+        Who was revoked, or has lost a label that the job requires, is no longer ready; see `refresh` for the others.
+        """
         known = len(self._devices)
         for record in records:
             self.take(record)
-        self._ready = {each for each in self._ready if not self._devices[each].revoked}
-        self._sleeping = {each for each in self._sleeping if not self._devices[each].revoked}
+        self._ready = {each for each in self._ready if self._may_take_part(self._devices[each])}
+        self._sleeping = {each for each in self._sleeping if self._may_take_part(self._devices[each])}
+        self._strange = {each for each in self._heard if not self._devices[each].is_wanted}
         return len(self._devices) > known
 
     def take(self, record: DeviceRecord) -> Device:
@@ -121,12 +133,15 @@ class Fleet:
             if record.id in self._heard and not device.is_sound:
                 self._forget(record.id)
         device.revoked = record.revoked
+        device.is_wanted = self._wanted.admits(msgspec.json.decode(record.labels, type=dict[str, str]))
         return device
 
     def refresh(self, utc_s: float) -> None:
-        """Judge by the clock who is ready: credentials expire in silence, and the clock may have been put right."""
-        there = ((each, self._devices[each]) for each in self.connected)
-        self._ready = {each for each, device in there if not device.revoked and device.credential.not_after >= utc_s}
+        """Judge anew who is ready: credentials expire in silence, the clock may have been put right, labels change."""
+        there = (self._devices[each] for each in self.connected)
+        self._ready = {
+            device.id for device in there if self._may_take_part(device) and device.credential.not_after >= utc_s
+        }
 
     def get(self, device: bytes) -> Device | None:
         return self._devices.get(device)
@@ -157,8 +172,8 @@ class Fleet:
 
     @property
     def heard(self) -> int:
-        """Devices whose presence is known, whatever it is."""
-        return len(self._heard)
+        """Devices that the job takes whose presence is known, whatever it is."""
+        return len(self._heard) - len(self._strange)
 
     def sender(self, topic: str, header: Header) -> Device:
         """Who claims to have sent a message: a device that may, on a topic of its own. The signature is not checked.
@@ -203,17 +218,23 @@ class Fleet:
         self._heard[device.id] = Heard(
             header.incarnation, header.sequence, is_connected, presence.not_after, message.digest
         )
-        is_ready = is_connected and device.credential.not_after >= utc_s
+        is_ready = is_connected and device.is_wanted and device.credential.not_after >= utc_s
         is_change = is_ready != (device.id in self._ready)
         (self._ready.add if is_ready else self._ready.discard)(device.id)
-        (self._sleeping.add if presence.state == "sleeping" else self._sleeping.discard)(device.id)
-        (self._lost.add if presence.state == "lost" else self._lost.discard)(device.id)
+        is_asleep = presence.state == "sleeping" and device.is_wanted
+        (self._sleeping.add if is_asleep else self._sleeping.discard)(device.id)
+        (self._lost.add if presence.state == "lost" and device.is_wanted else self._lost.discard)(device.id)
+        (self._strange.discard if device.is_wanted else self._strange.add)(device.id)
         return News(device.id, is_ready, is_change)
 
     def _forget(self, device: bytes) -> None:
         self._heard.pop(device, None)
-        for each in (self._ready, self._sleeping, self._lost):
+        for each in (self._ready, self._sleeping, self._lost, self._strange):
             each.discard(device)
+
+    @staticmethod
+    def _may_take_part(device: Device) -> bool:
+        return device.is_wanted and not device.revoked
 
     def _refuse_unsound(self, device: Device) -> NoReturn:
         """It stands aside alone."""

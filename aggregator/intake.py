@@ -11,6 +11,7 @@ from aggregator.admission import Candidate, Gate, believe, examine, screen
 from aggregator.assembler import Assembler
 from aggregator.attendance import Attendance
 from aggregator.bases import Base
+from aggregator.cohorts.memory import Memory
 from aggregator.events import Acknowledge, Action, Now, Publish, Store, Tell
 from aggregator.fleet import Device, Fleet
 from aggregator.notices import UpdateSeen
@@ -62,6 +63,7 @@ class Intake:
         throttle: Throttle,
         attendance: Attendance,
         pace: Pace,
+        memory: Memory,
     ) -> None:
         self.state = state
         self.pending: dict[AnswerKey, _Pending] = {}
@@ -83,6 +85,7 @@ class Intake:
         self._throttle = throttle
         self._attendance = attendance
         self._pace = pace
+        self._memory = memory
         self._refused: Counter[bytes] = Counter()
         """Updates of each device that were rejected or late."""
 
@@ -223,7 +226,7 @@ class Intake:
                 return [Acknowledge(received)]
             else:
                 self._refuse_second(candidate)
-                answer = examine(candidate, self._gate, now.utc_s)
+                answer = self._remember(examine(candidate, self._gate, now.utc_s), candidate.base, now)
                 self.pending[answer.key] = _Pending(digest, received)
                 return [Store(self.opened.manifest_version, answer)]
         except Refused as refusal:
@@ -232,6 +235,15 @@ class Intake:
             self.state.reject(answer)
         receipt = self._receipt(device, header, answer, now)
         return [Acknowledge(received), *receipt, *self._refusal_notice(device, answer)]
+
+    def _remember(self, answer: Answer, base: Base, now: Now) -> Answer:
+        """With what is to be kept of the device."""
+        if answer.standing is None:
+            return answer
+        news = answer.standing
+        if base.opened_s is not None and news.answered:
+            news = news._replace(seconds=now.monotonic_s - base.opened_s)
+        return answer._replace(standing=self._memory.heard(news))
 
     def _hold(self, candidate: Candidate, received: Received) -> None:
         """Keep it for the next buffer. A round has no say until its end is durable: it may yet be open after a crash.

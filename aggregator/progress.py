@@ -6,12 +6,14 @@ from typing import NamedTuple
 from aggregator import phases
 from aggregator.bases import keys_from
 from aggregator.cohort import Cohort, choose
+from aggregator.cohorts.base import Rule
+from aggregator.cohorts.memory import Memory
 from aggregator.events import FusionResult
 from aggregator.fusion import load_state
 from aggregator.incoming import Incoming
 from aggregator.opening import Broadcast, Opener, Place, broadcast, new_model_key
 from aggregator.phases import Step
-from aggregator.records import Answer, ClosedRound, CurrentModel, NewModel, Outcome, RoundRecord, Snapshot
+from aggregator.records import Answer, ClosedRound, CurrentModel, NewModel, Outcome, RoundRecord, Snapshot, Standing
 from aggregator.writer import Entropy, Writer
 from fedloom.job import Job
 from fedloom.learning.plan import TrainPlan
@@ -35,6 +37,8 @@ class Setup(NamedTuple):
     """Our id in the root document."""
     signing: SigningKey
     strategy: Strategy
+    rule: Rule
+    """Draws the cohorts."""
     initial: CurrentModel
     """What the run starts from; its version is set when it does."""
     entropy: Entropy
@@ -48,16 +52,17 @@ class Setup(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """A round that is ready to be made durable, and the first model where it starts from that."""
+    """A round that is ready to be made durable, the first model where it starts from that, and whom it asks."""
 
-    record: RoundRecord
-    model: NewModel | None
+    record: RoundRecord | None = None
+    model: NewModel | None = None
+    standings: tuple[Standing, ...] = ()
 
 
 class Progress:
     """The only place where a job's state changes; every change is made durable before anybody hears of it."""
 
-    def __init__(self, setup: Setup, snapshot: Snapshot, writer: Writer) -> None:
+    def __init__(self, setup: Setup, snapshot: Snapshot, writer: Writer, memory: Memory) -> None:
         self.model = snapshot.model
         self.broadcast: Broadcast | None = None
         self.history = list(snapshot.history)
@@ -66,6 +71,7 @@ class Progress:
         self.counted = dict(snapshot.counted)
         """SHA-256 of the envelope of each device's last update that is in a model, where the devices have variates."""
         self._setup = setup
+        self._memory = memory
         self._chunk_bytes = setup.job.update.chunk_bytes
         self._job_id = snapshot.job
         self._first_version = snapshot.first_version
@@ -117,7 +123,8 @@ class Progress:
         place = Place(self._job_id, self._last_version, self._last_hash, self._closes)
         record = self._opener.open(step, place, self.plan(step), self._cohort(step, ready), self.broadcast, utc_s)
         self._last_version, self._last_hash = record.manifest_version, record.manifest_hash
-        return Opened(record, new)
+        trained = [each.device for each in record.invitations if each.train]
+        return Opened(record, new, self._memory.asked(trained, step.round))
 
     def _keys_from(self, closed: RoundRecord) -> int:
         return keys_from(self._setup.job, closed, self.next.phase)
@@ -166,4 +173,5 @@ class Progress:
             return Cohort((), 0)
         seed = (self._setup.job.seed, step.round, step.attempt, _PHASE_NUMBERS[step.phase])
         job = self._setup.job
-        return choose(step.phase, ready, job.rounds, seed, job.asynchronous.buffer if job.asynchronous else 0)
+        buffer = job.asynchronous.buffer if job.asynchronous else 0
+        return choose(step.phase, ready, job.rounds, seed, buffer, step.round, self._memory)

@@ -4,6 +4,7 @@ from aggregator.admission import Gate
 from aggregator.assembler import Assembler
 from aggregator.attendance import Attendance
 from aggregator.bases import Past
+from aggregator.cohorts.memory import Memory
 from aggregator.fleet import Fleet
 from aggregator.intake import Intake
 from aggregator.pace import Pace
@@ -24,6 +25,7 @@ class Reception:
         snapshot: Snapshot,
         fleet: Fleet,
         writer: Writer,
+        memory: Memory,
         throttle: Throttle,
         attendance: Attendance,
         pace: Pace,
@@ -33,6 +35,8 @@ class Reception:
         self._past = Past(setup.job, setup.root.suite, snapshot)
         self._fleet = fleet
         self._writer = writer
+        self._memory = memory
+        self._resumed = snapshot.newest.manifest_version if snapshot.newest else 0
         self._throttle = throttle
         self._attendance = attendance
         self._pace = pace
@@ -54,6 +58,8 @@ class Reception:
             bases,
             plan=plan,
             is_restored=self._is_restored,
+            opened_s=now_s if opened.manifest_version > self._resumed else None,
+            counts_classes=setup.rule.counts_classes,
         )
         state = RoundState(
             opened.phase,
@@ -69,7 +75,8 @@ class Reception:
         self._throttle.open_round(gate.max_bytes)
         self._pace.opened(opened.phase, len(opened.invitations), now_s)
         assembler = self._assembler(opened, gate)
-        return Intake(gate, state, earlier, self._writer, assembler, self._throttle, self._attendance, self._pace)
+        parts = (self._throttle, self._attendance, self._pace, self._memory)
+        return Intake(gate, state, earlier, self._writer, assembler, *parts)
 
     def close(self, intake: Intake) -> None:
         """The end of its round is durable."""

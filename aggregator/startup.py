@@ -8,6 +8,7 @@ import msgspec
 from aggregator import history, keys, past_rounds
 from aggregator.admission import largest_update_bytes
 from aggregator.archive import Archive
+from aggregator.cohorts import registry as cohorts
 from aggregator.config import Loaded
 from aggregator.coordinator import Coordinator
 from aggregator.core import Core
@@ -19,6 +20,7 @@ from aggregator.fleet import Fleet
 from aggregator.incoming import Incoming
 from aggregator.initial import initial_model
 from aggregator.keys import AggregatorKeys
+from aggregator.labels import Wanted
 from aggregator.link_gate import LinkGate
 from aggregator.opening import check_manifest
 from aggregator.past_rounds import Run
@@ -57,6 +59,7 @@ def assemble(loaded: Loaded) -> Parts:
     """
     job = load_job(loaded.job)
     strategy = create_for(job, str(loaded.job))
+    rule = cohorts.create(job, str(loaded.job))
     plan = first_plan(strategy, job)
     check_manifest(job, plan, str(loaded.job))
     _check_update_size(job, plan, loaded)
@@ -74,6 +77,7 @@ def assemble(loaded: Loaded) -> Parts:
         aggregator=own.id,
         signing=own.signing,
         strategy=strategy,
+        rule=rule,
         initial=initial,
         entropy=os.urandom,
         max_update_bytes=loaded.config.limits.max_update_bytes,
@@ -82,7 +86,7 @@ def assemble(loaded: Loaded) -> Parts:
         incoming=Incoming(loaded.state / "incoming"),
         model_path=lambda version: str(files.registry.path(version)),
     )
-    fleet = Fleet(own.root, store.devices())
+    fleet = Fleet(own.root, store.devices(), Wanted(job.cohort.require, job.cohort.exclude))
     enrolments = Enrolments(store, own, loaded.config.devices.credential_days, os.urandom)
     archive = Archive(files, enrolments, job, strategy, loaded.config.retention)
     archive.resume(snapshot.newest)

@@ -19,6 +19,8 @@ from fedloom.learning.standardise import MAX_MAGNITUDE
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
 Share = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+Label = Annotated[str, msgspec.Meta(pattern=r"^[^=\s][^=]*(=.*)?\Z", max_length=201)]
+"""`KEY=VALUE`, or `KEY` for any value."""
 CHUNK_BYTES = 96 * 1024
 """Leaves room in AWS IoT Core's 128 KB for topic and packet header."""
 MIN_CHUNK_BYTES = 1024
@@ -175,6 +177,19 @@ class StrategyChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pre-steps, in order: what is done to the updates before the rule sees them."""
 
 
+class CohortChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which devices take part in the job, and which of them in a round."""
+
+    name: str = "uniform"
+    """The rule that draws a training round's devices."""
+    options: dict[str, bool | int | float | str] = {}
+    """Of the rule."""
+    require: tuple[Label, ...] = ()
+    """Labels that a device needs, all of them, to take part at all."""
+    exclude: tuple[Label, ...] = ()
+    """Labels any of which keeps a device out."""
+
+
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model to learn together."""
 
@@ -190,6 +205,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Not set: one model for all."""
     stopping: Stopping = Stopping()
     strategy: StrategyChoice = StrategyChoice()
+    cohort: CohortChoice = CohortChoice()
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
     warm_start: str = ""
     """A saved fedloom model or an ONNX file, beside the job file, to start from; empty is a seeded random start."""
@@ -244,6 +260,7 @@ def check_job(job: Job, where: str) -> None:
         raise ConfigError(where, "training.step_every", "schedule 'step' needs it", "set it to a number of steps")
     _check_personal(job, where)
     _check_stopping(job, where)
+    _check_labels(job.cohort, where)
     check_options(job.update.encoding, job.update.bits, job.update.share, where)
     if job.rounds.min_updates > job.rounds.devices:
         problem = f"{job.rounds.min_updates} updates, but the job starts with {job.rounds.devices} devices"
@@ -319,6 +336,13 @@ def _check_stopping(job: Job, where: str) -> None:
     if job.stopping.patience and not job.rounds.evaluate:
         problem = "waits for a metric, but rounds.evaluate = 0 measures none"
         raise ConfigError(where, "stopping.patience", problem, "set it to 0, or rounds.evaluate above 0")
+
+
+def _check_labels(choice: CohortChoice, where: str) -> None:
+    for label in choice.require:
+        if label in choice.exclude:
+            problem = f"{label!r} is required, too, so that no device can take part"
+            raise ConfigError(where, "cohort.exclude", problem, "take it out of one of the two")
 
 
 def _check_window(job: Job, window: Window, where: str) -> None:

@@ -52,6 +52,9 @@ def simulate(
     if job.rounds.devices > len(sources):
         problem = f"the job waits for {job.rounds.devices} devices, but there are {len(sources)} data files"
         raise InputError(str(job_path), "rounds.devices", problem, "lower it or add data files")
+    if job.cohort.require:
+        problem = "the devices of a simulation have no labels, so that none could take part"
+        raise InputError(str(job_path), "cohort.require", problem, "leave it out to simulate the job")
     console = Console(stderr=as_json)
     directory = new_directory(out, f"simulate-{job.name}")
     history, model = run(directory, job_path, job, sources, broker, console)

@@ -130,6 +130,9 @@ def test_a_job_may_stop_by_what_the_devices_own_models_measure(job):
         ({"update": 'encoding = "eden"\nbits = 5'}, "update.bits: 5: expected `int` <= 4"),
         ({"update": 'encoding = "topk"\nshare = 1.5'}, "update.share: 1.5"),
         ({"update": "max_feature = inf"}, "update.max_feature: inf"),
+        ({"cohort": 'require = ["=north"]'}, "cohort.require[0]: '=north'"),
+        ({"cohort": 'require = ["a", "b"]\nexclude = ["b", "c"]'}, "cohort.exclude: 'b' is required, too"),
+        ({"cohort": 'excluded = ["b"]'}, "did you mean 'exclude'?"),
     ],
 )
 def test_what_cannot_work_is_refused(job, changes, message):

@@ -82,9 +82,11 @@ def job_text(**changes: Any) -> str:
         "patience": 0,
         "buffer": 0,
         "max_staleness": 3,
+        "choice": "",
     } | changes
     text = JOB.format(features=", ".join(f'"x{i}"' for i in range(settings["inputs"])), **settings)
-    return text + ASYNCHRONOUS.format(**settings) if settings["buffer"] else text
+    text += ASYNCHRONOUS.format(**settings) if settings["buffer"] else ""
+    return text + "[cohort]\n" + settings["choice"]
 
 
 class FakeDevice:

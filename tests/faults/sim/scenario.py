@@ -39,6 +39,8 @@ share = {share}
 chunk_bytes = {chunk_bytes}
 max_norm = 1000.0
 max_samples = 1000
+[cohort]
+name = "{rule}"
 """
 _ASYNCHRONOUS = """
 [asynchronous]
@@ -51,6 +53,10 @@ _VARIATES = """
 [strategy]
 name = "scaffold"
 """
+
+
+RULES = ("uniform", "samples", "power-of-choice", "oort")
+"""For cohorts that are a part of the devices."""
 
 
 class Scenario(NamedTuple):
@@ -87,6 +93,8 @@ class Scenario(NamedTuple):
     breaks: int
     """Processes that die, and disks that fail, at most."""
     rates: Rates
+    rule: str
+    """That draws the cohorts."""
 
     def job(self) -> str:
         """The job file."""
@@ -106,7 +114,7 @@ def draw(dice: Dice) -> Scenario:
     odd = dice.pick(("", "", "", "restored", "cloned", "malicious")) if devices > 2 else ""
     is_large = dice.chance(0.2)
     encoding = dice.pick(("float32", "float32", "float16", "int8", "eden", "topk"))
-    return Scenario(
+    drawn = Scenario(
         devices=devices,
         wanted=devices - (odd != "") - (dice.below(2) if devices > 3 else 0),
         count=1 + dice.below(dice.pick((3, 3, 8))),
@@ -130,7 +138,9 @@ def draw(dice: Dice) -> Scenario:
         chaos_s=dice.pick((20.0, 60.0, 180.0)),
         breaks=dice.pick((1, 3, 8)),
         rates=_rates(dice),
+        rule="uniform",
     )
+    return drawn if drawn.cohort == 1.0 else drawn._replace(rule=dice.pick(RULES))
 
 
 def _rates(dice: Dice) -> Rates:
