@@ -9,7 +9,7 @@ from aggregator.initial import initial_model
 from fedloom.command import main
 from fedloom.job import load_job
 from fedloom.learning.model_file import load
-from strategies import ClientUpdate, UpdatesInMemory, create
+from strategies import ClientUpdate, UpdatesInMemory, create_for
 
 JOB = '[strategy]\nname = "flwr:FedAdam"\noptions = { eta = 0.1, beta_1 = 0.9, beta_2 = 0.99 }\n'
 
@@ -37,7 +37,7 @@ def final_model(rig):
 def expected(rig):
     """What the rule makes of the devices' one-hot updates, with its state in memory all the while."""
     job = load_job(rig.config.job)
-    rule = create(job.strategy, "job.toml", layout=job.model.layout())
+    rule = create_for(job, "job.toml")
     weights, state = initial_model(job, rig.config.job).weights, rule.initial_state(4)
     rows = np.eye(4, dtype=np.float32)
     for _ in range(job.rounds.count):
@@ -70,6 +70,13 @@ def test_each_round_is_recomputed_to_the_bit(rig, capsys):
         found = json.loads(capsys.readouterr().out)
         assert (found["outcome"], found["problems"]) == ("identical", [])
         assert found["recorded"] == found["recomputed"]
+
+
+def test_it_sees_the_layers_that_devices_share(rig):
+    text = rig.config.job.read_text().replace("outputs = 1", "outputs = 1\nhidden = [4]")
+    rig.config.job.write_text(text + '[personal]\nmethod = "head"\n')
+    rule = create_for(load_job(rig.config.job), "job.toml")
+    assert rule.layout.names == ("0.weight", "0.bias")
 
 
 def test_a_job_is_checked(rig, capsys):
