@@ -231,7 +231,7 @@ def test_what_is_left_is_in_the_sum_exactly_once_whatever_ends_a_round(
 ) -> None:
     """In a row of accepted updates, what was sent and what is left are what was meant; any other end begins anew."""
     residuals = {b"": b""}
-    training, exact = (Training(source, b"D" * 16, residuals.__getitem__) for _ in range(2))
+    training, exact = (Training(source, b"D" * 16, residuals.__getitem__, lambda name: b"") for _ in range(2))
     changes = {"encoding": encoding, "options": options_of(encoding, share=0.2 if encoding == "topk" else 0.0)}
     bench, current = make_bench(), b""
     bench.up()
