@@ -11,7 +11,7 @@ from fedloom.compression import Bits, Encoding, EncodingOptions, SentShare, chec
 from fedloom.errors import ConfigError
 from fedloom.features import summary_names, summary_width
 from fedloom.learning.layout import Layout
-from fedloom.learning.personal import PREFIX, Personal, shared_layout, unused
+from fedloom.learning.personal import PREFIX, Personal, check_method, shared_layout
 from fedloom.learning.plan import Loss, TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.standardise import MAX_MAGNITUDE
@@ -314,8 +314,7 @@ def _check_personal(job: Job, where: str) -> None:
     personal = job.personal
     if personal is None:
         return
-    if key := unused(personal):
-        raise ConfigError(where, f"personal.{key}", f"is nothing that method {personal.method!r} has", "leave it out")
+    check_method(personal, where)
     depth = len(job.model.widths) - 1
     if personal.method == "head" and personal.layers >= depth:
         problem = f"{personal.layers} of the model's {depth} layers stay on the devices, which leaves nothing to share"

@@ -92,7 +92,7 @@ def test_a_job_may_stop_by_what_the_devices_own_models_measure(job):
         ({"personal": 'method = "ditto"\nstrength = -1.0'}, "personal.strength: -1.0"),
         (
             {"personal": 'method = "head"\nstrength = 1.0'},
-            "personal.strength: is nothing that method 'head' has; leave it",
+            "personal.strength: is nothing that method 'head' has; leave it out, or set personal.method to 'ditto'",
         ),
         ({"personal": 'method = "ditto"\nlayers = 2'}, "personal.layers: is nothing that method 'ditto' has"),
         (

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from fedloom.errors import ConfigError
 from fedloom.learning.layout import Layout
 from fedloom.learning.plan import NonNegative, TrainPlan
 from fedloom.learning.spec import MAX_DEPTH, ModelSpec
@@ -61,17 +62,16 @@ _USERS: dict[str, tuple[Method, ...]] = {
 }
 
 
-def unused(personal: Personal) -> str | None:
-    """An option that was set and that the method does not have.
+def check_method(personal: Personal, where: str) -> None:
+    """Refuse an option that the method does not have.
 
-    >>> unused(Personal(method="head", strength=0.5))
-    'strength'
+    Raises:
+        ConfigError: names it.
     """
-    for field in msgspec.structs.fields(Personal):
-        is_set = getattr(personal, field.name) != field.default
-        if is_set and personal.method not in _USERS.get(field.name, (personal.method,)):
-            return field.name
-    return None
+    for key, users in _USERS.items():
+        if personal.method not in users and getattr(personal, key) != getattr(Personal(personal.method), key):
+            problem, able = f"is nothing that method {personal.method!r} has", " or ".join(map(repr, users))
+            raise ConfigError(where, f"personal.{key}", problem, f"leave it out, or set personal.method to {able}")
 
 
 def shared_layout(spec: ModelSpec, personal: Personal | None) -> Layout:

@@ -1,6 +1,7 @@
 """A device's own model in a round: what it starts from, what stays, what is measured; and what never leaves."""
 
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -12,6 +13,7 @@ from personal_parts import DATA, METHODS, PLAN, SPEC, Device, make_work
 from edge_client.data.prepare import prepare
 from edge_client.events import Answer
 from fedloom import msgpack
+from fedloom.compression import Encoding, options_of
 from fedloom.learning.evaluate import evaluate
 from fedloom.learning.initialise import initial_weights
 from fedloom.learning.layout import Vector
@@ -21,6 +23,7 @@ from fedloom.learning.personal import Personal, shared_layout
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.standardise import Standardiser
 from fedloom.learning.trainer import Trainer
+from fedloom.wire.encoding import encoded_bytes
 from fedloom.wire.messages import Phase
 
 SHARED = shared_layout(SPEC, METHODS["head"]).size
@@ -149,11 +152,11 @@ def test_a_head_with_which_training_diverges_begins_again(device: Device) -> Non
 @given(
     widths=st.lists(st.integers(1, 6), min_size=1, max_size=3),
     layers=st.integers(1, 3),
-    encoding=st.sampled_from(["float32", "float16", "int8"]),
+    encoding=st.sampled_from(get_args(Encoding)),
     seed=st.integers(0, 2**16),
 )
 def test_no_weight_of_a_head_is_in_an_update(
-    tmp_path_factory: pytest.TempPathFactory, widths: list[int], layers: int, encoding: str, seed: int
+    tmp_path_factory: pytest.TempPathFactory, widths: list[int], layers: int, encoding: Encoding, seed: int
 ) -> None:
     """The plaintext is as long as the base alone needs, and has neither the head's numbers nor its changes in it."""
     spec = ModelSpec(inputs=2, outputs=3, hidden=tuple(widths))
@@ -161,12 +164,12 @@ def test_no_weight_of_a_head_is_in_an_update(
     shared = shared_layout(spec, personal).size
     device = Device(seed % 5, tmp_path_factory.mktemp("head"))
     start = initial_weights(spec, np.random.default_rng(seed))
-    answer = device.answer(make_work(start, personal, spec=spec, encoding=encoding))
+    options = options_of(encoding, share=0.5 if encoding == "topk" else 0.0)
+    answer = device.answer(make_work(start, personal, spec=spec, encoding=encoding, options=options))
     head = kept(answer)[shared:]
     changes = head - start[shared:]
     assert changes.any()
-    sizes = {"float32": 4 * shared, "float16": 2 * shared, "int8": shared + 4 * -(-shared // 1024)}
-    assert len(answer.update.vector) == sizes[encoding]
+    assert len(answer.update.vector) == encoded_bytes(encoding, shared, options)
     plaintext = msgpack.encode(answer.update)
     for number in (*head[np.abs(head) > 0], *changes[np.abs(changes) > 0]):
         assert number.astype("<f4").tobytes() not in plaintext
