@@ -180,7 +180,8 @@ def _standing(device: Device, update: Update, base: Base, gate: Gate) -> Standin
 
 
 def _class_counts(data: bytes, gate: Gate) -> tuple[int, ...]:
-    metrics = Metrics.from_vector(np.frombuffer(data, "<f8"), gate.job.training.loss, gate.job.model.outputs)
+    of_the_rounds_model = np.frombuffer(data, "<f8").reshape(gate.models, -1)[0]
+    metrics = Metrics.from_vector(of_the_rounds_model, gate.job.training.loss, gate.job.model.outputs)
     return tuple(int(count) for count in metrics.confusion.sum(axis=1))
 
 

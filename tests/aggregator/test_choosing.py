@@ -142,16 +142,19 @@ def test_a_loss_that_was_measured_before_training_is_what_counts(make_rig):
     assert known(rig)[0].loss == 2.5
 
 
-def test_class_counts_are_read_off_the_evaluation(make_rig):
+@pytest.mark.parametrize("is_personal", [False, True])
+def test_class_counts_are_read_off_the_evaluation(make_rig, is_personal):
     """3 + 1 samples of the first class, 2 of the second; the vector is fedloom.learning.metrics'."""
     rig = make_rig(choice='name = "class-balance"')
     text = rig.config.job.read_text().replace('"mse"', '"binary_cross_entropy"')
+    text += '\n[personal]\nmethod = "ditto"\n' * is_personal
     rig.config.job.write_text(text.replace('target = "y"', 'target = "y"\nclasses = ["no", "yes"]'))
     start(rig)
     device = rig.devices[1]
     metrics = np.zeros(Metrics.length("binary_cross_entropy", 1))
     metrics[:6] = 6.0, 1.5, 3.0, 1.0, 0.0, 2.0
     metrics[6], metrics[6 + AUC_BINS] = 4.0, 2.0
+    metrics = np.tile(metrics, 1 + is_personal)
     told = msgspec.structs.replace(device.default_update(device.manifest), metrics=metrics.astype("<f8").tobytes())
     rig.send(device, device.update(told))
     rig.work()
