@@ -11,6 +11,8 @@ from parsers import MAX_BYTES, MAX_TRANSFERS, pieces
 from aggregator.admission import Candidate, examine, screen
 from aggregator.assembler import Assembler
 from aggregator.attendance import Attendance
+from aggregator.cohorts.memory import Memory
+from aggregator.cohorts.uniform import Uniform
 from aggregator.enrolment.registrar import Registrar
 from aggregator.enrolment.writer import MembershipWriter
 from aggregator.events import Decide, Now, Store
@@ -78,7 +80,8 @@ def intake(data: bytes) -> None:
     state = RoundState(opened.phase, [f.DEVICE], 1, gate.job.rounds, 1e9)
     writer = Writer(f.ROOT, f.AGGREGATOR, f.AGGREGATOR_SIGNING, bytes)
     assembler, attendance = Assembler(gate.max_bytes, MAX_TRANSFERS), Attendance(fleet, gate.job.rounds)
-    taking = Intake(gate, state, {}, writer, assembler, Throttle(fleet), attendance, Pace(fleet, 10.0, gate.job))
+    pace, memory = Pace(fleet, 10.0, gate.job), Memory(Uniform())
+    taking = Intake(gate, state, {}, writer, assembler, Throttle(fleet), attendance, pace, memory)
     stored = 0
     for how, piece in pieces(data):
         blob = _uplink(how, piece)
