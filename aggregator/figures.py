@@ -7,9 +7,10 @@ from fedloom.learning.personal import PREFIX
 
 
 def headline(metrics: Figures, names: Sequence[str], most: int) -> str:
-    """` | accuracy 0.52, loss 1.3, personal accuracy 0.97`: the first `most` of these names that there are.
+    """The first `most` of these names that there are, and the first of them of the devices' own models.
 
-    The devices' own models follow with the first of them; empty where there is nothing.
+    >>> headline({"mse": 2.0, "loss": 1.0, "personal_loss": 0.5}, ("loss", "mse"), 1)
+    ' | loss 1, personal loss 0.5'
     """
     present = [name for name in names if name in metrics][:most]
     present += [PREFIX + name for name in present[:1] if PREFIX + name in metrics]

@@ -16,12 +16,17 @@ _HEADLINES = ("accuracy", "r2", "auc", "mse", "loss")
 
 
 def headline(metrics: dict[str, float]) -> str:
-    """The one figure that people look at first."""
+    """The one figure that people look at first, and that of the devices' own models where they have such.
+
+    >>> headline({"loss": 1.5, "accuracy": 0.5, "personal_accuracy": 0.75})
+    'accuracy 50.0%, personal accuracy 75.0%'
+    """
     name = next((name for name in _HEADLINES if name in metrics), None)
     if name is None:
         return ""
-    shown = [("", name), *(("personal ", own) for own in (PREFIX + name,) if own in metrics)]
-    return ", ".join(f"{whose}{name} {metrics[key]:{'.1%' if name == 'accuracy' else '.4g'}}" for whose, key in shown)
+    form = ".1%" if name == "accuracy" else ".4g"
+    own = f", personal {name} {metrics[PREFIX + name]:{form}}" if PREFIX + name in metrics else ""
+    return f"{name} {metrics[name]:{form}}{own}"
 
 
 def follow(notices: Iterable[AnyNotice], job: Job, console: Console) -> None:
