@@ -138,6 +138,31 @@ def test_a_personal_model_that_diverges_begins_again_and_does_not_keep_the_devic
     assert np.isfinite(kept(answer)).all()
 
 
+@pytest.mark.parametrize(
+    ("method", "phase"), [("head", Phase.TRAIN), ("ditto", Phase.TRAIN), ("fine_tune", Phase.EVALUATE)]
+)
+def test_it_stops_when_asked_in_either_training(device: Device, method: str, phase: Phase) -> None:
+    work, calls = make_work(weights(0), METHODS[method], phase), 0
+
+    def stop_at(last: int) -> Answer | None:
+        nonlocal calls
+        calls = 0
+
+        def should_stop() -> bool:
+            nonlocal calls
+            calls += 1
+            return calls == last
+
+        return device.training.run(work, should_stop)
+
+    whole, steps = stop_at(0), calls
+    assert whole is not None
+    assert steps > 6
+    for last in (1, 2, steps // 2, steps):
+        assert stop_at(last) is None
+    assert stop_at(0) == whole
+
+
 def test_a_head_with_which_training_diverges_begins_again(device: Device) -> None:
     work = make_work(weights(0), METHODS["head"])
     far = from_bytes(device.answer(work).personal or b"", "")
