@@ -208,6 +208,7 @@ seed decides what is built, what breaks and when; the same seed is the same run.
   that is honest finishes with the same model.
 - **I7** No more files, segments and updates are left than there are rounds and devices.
 - **I9** Every model is finite.
+- What is known of devices for choosing a cohort is on disk as in memory, and is what they were asked and have answered.
 - An update is durable before it is published, and a device has one for a manifest. A sequence number stands for one
   content. No key of a closed round is on the aggregator's disk.
 

@@ -9,6 +9,7 @@ from sim.mutations import (
     outbox_ignored,
     personal_model_left_behind,
     second_answer_wins,
+    standings_forgotten,
 )
 from sim.oracle import Violation
 from sim.world import play
@@ -22,6 +23,7 @@ RATES = {
     manifest_not_persisted: {"duplicate": 0.5, "reorder": 0.3, "kill": 0.01},
     outbox_ignored: {"kill": 0.02, "slow": 0.1},
     personal_model_left_behind: {"disk": 0.02},
+    standings_forgotten: {"kill": 0.02},
     second_answer_wins: {"gremlin": 1.0, "kill": 0.0},
 }
 """What makes it likely that the guarantee matters."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import edge_client.outbox
 import fedloom.files
-from aggregator import archive, fusion, spool, store
+from aggregator import archive, fusion, history, spool, store
 from aggregator.coordinator import Coordinator
 from aggregator.intake import Intake
 from aggregator.spool import SpooledUpdates
@@ -49,6 +49,11 @@ def spool_not_synced(patch: Patch) -> None:
 def spool_name_not_synced(patch: Patch) -> None:
     """A segment's content is fsynced, its name is not."""
     patch(spool.Spool, "_sync_name", lambda self, segment: None)
+
+
+def standings_forgotten(patch: Patch) -> None:
+    """A process that is started again knows nothing of what devices have told."""
+    patch(history, "_standings", lambda connection: ())
 
 
 def outbox_not_synced(patch: Patch) -> None:
@@ -223,6 +228,7 @@ def variate_before_the_receipt_lost(patch: Patch) -> None:
 
 MUTATIONS = (
     receipt_before_store,
+    standings_forgotten,
     spool_not_synced,
     spool_name_not_synced,
     outbox_not_synced,

@@ -39,6 +39,7 @@ def check(oracle: Oracle, server: Server, clients: list[Client]) -> None:
     if oracle.variates:
         _check_variates(oracle, server, clients, accepted)
     _check_personal(oracle, clients)
+    _check_standings(oracle, server, accepted)
     _check_keys(oracle, server)
     _check_bounds(oracle, server, clients)
     _check_devices(oracle, server, clients)
@@ -126,6 +127,27 @@ def _check_personal(oracle: Oracle, clients: list[Client]) -> None:
         if len(made) != len(set(made)) or not sent <= set(made):
             problem = f"{len(made)} answers made {client.name}'s own model, {len(set(made))} different ones"
             oracle.violated("personal", f"{problem}; {len(sent - set(made))} that it sent are not in it")
+
+
+def _check_standings(oracle: Oracle, server: Server, accepted: list[Any]) -> None:
+    """What is known of a device for choosing it: what it was asked last, and last answered; on disk as in memory."""
+    rule = server.archive._job.cohort.name
+    with server.archive.store.engine.connect() as connection:
+        kept = {each.device: each for each in history._standings(connection)}
+        invited = connection.execute(select(t.invitations).where(t.invitations.c.train)).all()
+    assert server.parts is not None
+    known = server.parts.core.coordinator._progress._memory._standings
+    if known != kept:
+        oracle.violated("standings", f"{kept} is kept, {known} is known")
+    told: dict[bytes, list[int]] = defaultdict(lambda: [0, 0])
+    for row in invited if rule != "uniform" else ():
+        told[row.device][0] = max(told[row.device][0], oracle.rounds[row.manifest_version].round)
+    for row in accepted if rule != "uniform" else ():
+        seen = oracle.rounds[row.manifest_version]
+        if seen.phase in ("statistics", "train"):  # round 0 is not counted as an answer
+            told[row.device][1] = max(told[row.device][1], seen.round)
+    if {device: [each.asked, each.answered] for device, each in kept.items()} != told:
+        oracle.violated("standings", f"{kept} is kept, {dict(told)} was asked and answered")
 
 
 def _check_keys(oracle: Oracle, server: Server) -> None:
