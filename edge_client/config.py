@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from edge_client.data.config import SourceConfig
 from fedloom import config
+from fedloom.data.config import SourceConfig
 from fedloom.link.config import MqttConfig, resolve
 from fedloom.wire.chunks import MAX_FRAME
 

@@ -86,7 +86,7 @@ def _check_file(config: EdgeConfig) -> list[str]:
 
 
 def _check_data(config: EdgeConfig, job_file: Path) -> list[str]:
-    from edge_client.data.prepare import check_width, prepare
+    from fedloom.data.prepare import check_width, prepare
 
     job = load_job(job_file)
     prepared = prepare(config.data, job.data, job.training.loss, job.seed)

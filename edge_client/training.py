@@ -11,13 +11,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from edge_client.data.config import SourceConfig
-from edge_client.data.prepare import Prepared, check_width, prepare
-from edge_client.data.table import Alive, nobody_watches
 from edge_client.events import Answer, Work
 from edge_client.personal import Own
 from edge_client.rounds import declined
 from edge_client.variate import Variate
+from fedloom.data.config import SourceConfig
+from fedloom.data.prepare import Prepared, check_width, prepare
+from fedloom.data.table import Alive, nobody_watches
 from fedloom.errors import DataError, Refused
 from fedloom.learning.evaluate import evaluate, mean_loss
 from fedloom.learning.layout import Vector

@@ -49,7 +49,10 @@ EXCEPTIONS = {
     ): "who is invited follows from the job's seed: a run can be repeated",
     ("aggregator/cohorts/base.py", "numpy.random"): "the type of what `aggregator/cohort.py` hands to a rule",
     ("aggregator/initial.py", "numpy.random"): "the first weights follow from the job's seed; all devices see them",
-    ("edge_client/data/prepare.py", "numpy.random"): "the hold-out follows from the job's seed",
+    (
+        "aggregator/root_set.py",
+        "numpy.random",
+    ): "the order of samples follows from the job's seed: a round can be verified",
     ("edge_client/training.py", "numpy.random"): "the order of samples follows from the job's seed",
 }
 """(file, name) → why it is right there. One that is not needed any more is an error too."""

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from edge_client.data.prepare import ENDINGS
+from fedloom.data.prepare import ENDINGS
 from fedloom.errors import InputError
 from fedloom.job import Job, load_job
 from fedloom.learning.model import Model

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_client.data.config import SourceConfig
-from edge_client.data.prepare import Prepared, prepare
+from fedloom.data.config import SourceConfig
+from fedloom.data.prepare import Prepared, prepare
 from fedloom.errors import InputError
 from fedloom.job import Job, load_job
 from fedloom.learning.dataset import Dataset

@@ -58,7 +58,7 @@ SECRET_PATHS = [
     "fedloom/trust/keys.py",
     "fedloom/wire/new.py",
     "aggregator/new.py",
-    "edge_client/data/new.py",
+    "edge_client/new/part.py",
     "fedloom/secagg/masks.py",
     "strategies/privacy_noise.py",
 ]

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.data.config import SourceConfig
 from edge_client.events import Answer, Model, Work
 from edge_client.outbox import StateDirectory
 from edge_client.state import OutboxEntry
 from edge_client.training import Training
 from fedloom import msgpack
+from fedloom.data.config import SourceConfig
 from fedloom.job import Data
 from fedloom.learning.layout import Vector
 from fedloom.learning.personal import Personal

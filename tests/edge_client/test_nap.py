@@ -10,12 +10,12 @@ import pytest
 from session_parts import ANSWER, only
 
 from edge_client.config import EdgeConfig, Power
-from edge_client.data.config import SourceConfig
 from edge_client.events import Awaken, Publish, Sleep, Stopping, Subscribe, Tick, Trained, Wake
 from edge_client.inspection import status
 from edge_client.nap import MIN_SLEEP_S
 from edge_client.shell import Daemon
 from fedloom import msgpack
+from fedloom.data.config import SourceConfig
 from fedloom.link.base import Received, Token
 from fedloom.link.config import MqttConfig
 from fedloom.wire.envelope import parse

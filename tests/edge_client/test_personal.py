@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from personal_parts import DATA, METHODS, PLAN, SPEC, Device, make_work
 
-from edge_client.data.prepare import prepare
 from edge_client.events import Answer
 from fedloom import msgpack
 from fedloom.compression import Encoding, options_of
+from fedloom.data.prepare import prepare
 from fedloom.learning.evaluate import evaluate
 from fedloom.learning.initialise import initial_weights
 from fedloom.learning.layout import Vector

@@ -11,13 +11,13 @@ import pytest
 
 from edge_client.cli import main
 from edge_client.config import EdgeConfig
-from edge_client.data.config import SourceConfig
 from edge_client.doctor import _state
 from edge_client.incarnation import FILE, next_incarnation
 from edge_client.inspection import status
 from edge_client.outbox import StateDirectory
 from edge_client.shell import open_session
 from edge_client.state import DeviceState
+from fedloom.data.config import SourceConfig
 from fedloom.errors import StoreError
 from fedloom.health.findings import Level
 from fedloom.learning.model import Model

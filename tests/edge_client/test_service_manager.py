@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from edge_client.config import EdgeConfig
-from edge_client.data.config import SourceConfig
 from edge_client.shell import Daemon
+from fedloom.data.config import SourceConfig
 from fedloom.link.config import MqttConfig
 from fedloom.link.memory import MemoryBroker, MemoryLink
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from edge_client.config import EdgeConfig
-from edge_client.data.config import SourceConfig
 from edge_client.outbox import StateDirectory
 from edge_client.shell import Daemon, open_session
 from fedloom import msgpack
+from fedloom.data.config import SourceConfig
 from fedloom.errors import StoreError
 from fedloom.link.base import Event, Received
 from fedloom.link.config import MqttConfig

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_client.data.config import SourceConfig
-from edge_client.data.prepare import prepare
 from edge_client.events import Answer, Model, StoreOutbox, Trained, Work
 from edge_client.training import Training
 from fedloom import msgpack
 from fedloom.compression import options_of
+from fedloom.data.config import SourceConfig
+from fedloom.data.prepare import prepare
 from fedloom.learning.evaluate import evaluate
 from fedloom.learning.metrics import Metrics
 from fedloom.learning.plan import TrainPlan

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from edge_client.data.config import SourceConfig
-from edge_client.data.prepare import prepare
+from fedloom.data.config import SourceConfig
+from fedloom.data.prepare import prepare
 from fedloom.job import load_job
 from simulation.baselines import pool
 

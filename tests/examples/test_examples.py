@@ -7,8 +7,8 @@ import tomllib
 import numpy as np
 import pytest
 
-from edge_client.data.config import SourceConfig
-from edge_client.data.prepare import check_width, prepare
+from fedloom.data.config import SourceConfig
+from fedloom.data.prepare import check_width, prepare
 from fedloom.job import load_job
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.data.table import Labels
+from fedloom.data.table import Labels
 
 Target = NDArray[np.float32] | NDArray[np.int64]
 """As in `Dataset.y`."""

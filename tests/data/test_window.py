@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_client.data.window import recordings, window_starts, window_targets
+from fedloom.data.window import recordings, window_starts, window_targets
 
 GROUPS = st.lists(st.integers(0, 2), min_size=1, max_size=60)
 LENGTH = st.integers(1, 9)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_client.data.config import SourceConfig
-from edge_client.data.npz_source import read_npz
-from edge_client.data.table import Wanted
+from fedloom.data.config import SourceConfig
+from fedloom.data.npz_source import read_npz
+from fedloom.data.table import Wanted
 from fedloom.errors import DataError
 
 WANTED = Wanted(("x",), ("y",))

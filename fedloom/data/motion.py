@@ -7,7 +7,7 @@ the logarithm of the energy in each octave above one period a window, under a Ha
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.data.table import Alive, nobody_watches
+from fedloom.data.table import Alive, nobody_watches
 from fedloom.features import MOTION_SUMMARIES, OCTAVES, QUANTILES, channels, triples
 
 FLOOR = 1e-6

@@ -4,10 +4,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_client.data import prepare as prepare_module
-from edge_client.data.config import SourceConfig
-from edge_client.data.prepare import READERS, check_width, prepare
-from edge_client.data.table import Table
+from fedloom.data import prepare as prepare_module
+from fedloom.data.config import SourceConfig
+from fedloom.data.prepare import READERS, check_width, prepare
+from fedloom.data.table import Table
 from fedloom.errors import DataError
 from fedloom.job import Data, Holdout, Window
 

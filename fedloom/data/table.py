@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.data.config import SourceConfig
+from fedloom.data.config import SourceConfig
 from fedloom.errors import DataError
 from fedloom.suggest import closest
 
@@ -58,23 +58,23 @@ def name_in_file(source: SourceConfig, wanted: str, present: Iterable[str]) -> s
     close = closest(name, names)
     hint = f"did you mean {close!r}? " if close else ""
     shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-    remedy = f"{hint}map it with [data.columns] or choose another file"
+    remedy = f"{hint}map it with `columns` or choose another file"
     raise DataError(source.path, wanted, f"the file has no {name!r}, only {shown or 'no columns'}", remedy)
 
 
 def read_failure(source: SourceConfig, error: Exception) -> DataError:
     """The one line for a file that the operating system or a decoder could not give us."""
     if isinstance(error, FileNotFoundError):
-        return DataError(source.path, "", "there is no such file", "check the path in [data]")
+        return DataError(source.path, "", "there is no such file", "check the path")
     return DataError(source.path, "", f"cannot be read ({error})", "check its permissions and that it is complete")
 
 
 def too_long(source: SourceConfig) -> DataError:
     """More rows than allowed."""
-    return DataError(source.path, "", f"has more than {source.max_rows} rows", "split it or raise data.max_rows")
+    return DataError(source.path, "", f"has more than {source.max_rows} rows", "split it or raise max_rows")
 
 
 def too_large(source: SourceConfig) -> DataError:
     """More bytes than allowed, after inflation."""
     problem = f"holds more than {source.max_bytes} bytes"
-    return DataError(source.path, "", problem, "split it or raise data.max_bytes")
+    return DataError(source.path, "", problem, "split it or raise max_bytes")

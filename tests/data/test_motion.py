@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_client.data.motion import BLOCK, FLOOR, summarise
+from fedloom.data.motion import BLOCK, FLOOR, summarise
 from fedloom.features import summary_names
 
 FEATURES = ("ax", "ay", "az", "heat")

@@ -1,4 +1,4 @@
-"""From a file on the device to samples ready for training: read, label, hold out, cut into windows, summarise.
+"""From a file to samples ready for training: read, label, hold out, cut into windows, summarise.
 
 Features are not standardised here: mean and deviation are learnt over all devices and become the model's input layer.
 """
@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.data.config import SourceConfig
-from edge_client.data.csv_source import read_csv
-from edge_client.data.motion import summarise
-from edge_client.data.npz_source import read_npz
-from edge_client.data.table import Alive, Labels, Reader, Table, Wanted, nobody_watches
-from edge_client.data.window import Spans, Target, recordings, window_starts, window_targets
+from fedloom.data.config import SourceConfig
+from fedloom.data.csv_source import read_csv
+from fedloom.data.motion import summarise
+from fedloom.data.npz_source import read_npz
+from fedloom.data.table import Alive, Labels, Reader, Table, Wanted, nobody_watches
+from fedloom.data.window import Spans, Target, recordings, window_starts, window_targets
 from fedloom.errors import CellError, DataError
 from fedloom.job import Data, Holdout, Window
 from fedloom.learning.dataset import Dataset

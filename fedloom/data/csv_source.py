@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.data.config import SourceConfig
-from edge_client.data.table import (
+from fedloom.data.config import SourceConfig
+from fedloom.data.table import (
     Alive,
     Labels,
     Numbers,

@@ -1,4 +1,4 @@
-"""Where a device's data lies: the `[data]` table of its configuration."""
+"""Where samples lie: the `[data]` table of a device's configuration, and `[root_set]` of the aggregator's."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ Bound = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One file with this device's samples, and how its columns are called."""
+    """One file with samples, and how its columns are called."""
 
     path: Annotated[str, msgspec.Meta(min_length=1)]
     """A table with a header line (.csv, .csv.gz) or named arrays (.npz)."""

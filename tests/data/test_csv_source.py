@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_client.data.config import SourceConfig
-from edge_client.data.csv_source import BLOCK_ROWS, read_csv
-from edge_client.data.table import Wanted
+from fedloom.data.config import SourceConfig
+from fedloom.data.csv_source import BLOCK_ROWS, read_csv
+from fedloom.data.table import Wanted
 from fedloom.errors import DataError
 
 WANTED = Wanted(("ax", "ay"), ("move",))

@@ -1,1 +1,0 @@
-"""The device's data: from a file to samples ready for training."""
