@@ -16,13 +16,17 @@ import math
 import os
 import shutil
 import struct
+import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+import msgspec
 import numpy as np
 
+from aggregator.columns import SLICED, Place, decoded, read_columns
 from aggregator.damage import DamagedError
 from aggregator.records import Answer, SpoolEntry
 from fedloom.errors import StoreError
@@ -114,21 +118,9 @@ def read(segment: Path, entries: Sequence[SpoolEntry]) -> Iterator[SpooledUpdate
         DamagedError: a record is missing, torn or altered.
         StoreError: the disk cannot be read now.
     """
-    if not entries:
-        return
-    # One buffer for all: for large updates, fresh memory for each costs as much as reading it.
-    record = memoryview(bytearray(max(entry.length for entry in entries)))
-    try:
-        with segment.open("rb", buffering=0) as file:
-            if file.read(len(MAGIC)) != MAGIC:
-                raise DamagedError(f"{segment}: is not a spool of this version")
-            for entry in entries:
-                file.seek(entry.offset)
-                length = file.readinto(record[: entry.length])
-                yield _unpack(record[:length], entry, segment)
-    except OSError as error:
-        kind = DamagedError if error.errno in (errno.ENOENT, errno.EIO) else StoreError
-        raise kind(f"{segment}: cannot be read ({error.strerror})") from error
+    with _reading(segment):
+        for entry, record in _records(segment, entries):
+            yield SpooledUpdate(entry.device, record[_HEAD.size - 1], decode(record[_HEAD.size :], Update))
 
 
 def damage(segment: Path, entries: Sequence[SpoolEntry]) -> Iterator[str]:
@@ -149,11 +141,14 @@ class SpooledUpdates:
     Those of one device come in the order of what they answer.
     """
 
-    def __init__(self, segment: Path, entries: Sequence[SpoolEntry], size: int) -> None:
-        """`size` is the number of weights."""
+    def __init__(self, segment: Path, entries: Sequence[SpoolEntry], size: int, trusted: Vector | None = None) -> None:
+        """`size` is the number of weights; `trusted` (p,) is the update that the aggregator has trained itself."""
+        self.trusted = trusted
         self._segment = segment
         self._entries = sorted(entries, key=lambda entry: entry.key)
         self._size = size
+        self._places: list[Place] | None = None
+        """Of the vectors, once columns were asked for."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -184,10 +179,34 @@ class SpooledUpdates:
             yield Block(tuple(block), matrix[: len(block)])
 
     def columns(self, start: int, out: Matrix) -> None:
-        """Each update is decoded whole for it: ask for as many columns at once as memory allows."""
-        stop = start + out.shape[1]
-        for row, update in zip(out, self, strict=True):
-            row[:] = update.delta[start:stop]
+        """Reads the bytes of these columns alone; the first call reads all, to compare the checksums."""
+        with _reading(self._segment):
+            if self._places is None:
+                self._places = self._find()
+            read_columns(self._places, start, out)
+
+    def _find(self) -> list[Place]:
+        """Where each vector lies; those that cannot be read in parts are decoded into a file of their own."""
+        places, lengths = [], []
+        segment = self._keep(os.open(self._segment, os.O_RDONLY | os.O_CLOEXEC))
+        for entry, record in _records(self._segment, self._entries):
+            offset, length = _vector_in(record)
+            kind = encoding.NAMES[record[_HEAD.size - 1]]
+            places.append(Place(segment, entry.offset + offset, self._size, kind))
+            lengths.append(length)
+        whole = [number for number, place in enumerate(places) if place.encoding not in SLICED]
+        if whole:
+            chosen = [places[number] for number in whole], [lengths[number] for number in whole]
+            descriptor, found = decoded(*chosen, self._segment.parent)
+            self._keep(descriptor)
+            for number, place in zip(whole, found, strict=True):
+                places[number] = place
+        return places
+
+    def _keep(self, descriptor: int) -> int:
+        """Close it when nobody holds these updates any more."""
+        weakref.finalize(self, os.close, descriptor)
+        return descriptor
 
 
 def _decoded(spooled: SpooledUpdate, entry: SpoolEntry, delta: Vector, control: Matrix) -> ClientUpdate:
@@ -213,13 +232,55 @@ def _head(answer: Answer) -> bytes:
     return struct.pack(">II", len(checked) + len(answer.body), crc32(answer.body, crc32(checked))) + checked
 
 
-def _unpack(record: memoryview, entry: SpoolEntry, segment: Path) -> SpooledUpdate:
-    if len(record) == entry.length >= _HEAD.size:
-        length, checksum, device, code = _HEAD.unpack_from(record)
-        checked = record[_CHECKED_FROM:]
-        if length == len(checked) and checksum == crc32(checked) and device == entry.device:
-            return SpooledUpdate(device, code, decode(record[_HEAD.size :], Update))
-    raise DamagedError(f"{segment}: the record at {entry.offset} is damaged")
+@contextmanager
+def _reading(segment: Path) -> Iterator[None]:
+    """Say which file an error of the disk is about, and whether it is damage."""
+    try:
+        yield
+    except OSError as error:
+        kind = DamagedError if error.errno in (errno.ENOENT, errno.EIO) else StoreError
+        raise kind(f"{segment}: cannot be read ({error.strerror})") from error
+
+
+def _records(segment: Path, entries: Sequence[SpoolEntry]) -> Iterator[tuple[SpoolEntry, memoryview]]:
+    """The records at `entries`, head and body, as they were written; each valid only until the next is taken."""
+    if not entries:
+        return
+    # One buffer for all: for large updates, fresh memory for each costs as much as reading it.
+    buffer = memoryview(bytearray(max(entry.length for entry in entries)))
+    with segment.open("rb", buffering=0) as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise DamagedError(f"{segment}: is not a spool of this version")
+        for entry in entries:
+            file.seek(entry.offset)
+            record = buffer[: file.readinto(buffer[: entry.length])]
+            if not _is_sound(record, entry):
+                raise DamagedError(f"{segment}: the record at {entry.offset} is damaged")
+            yield entry, record
+
+
+def _is_sound(record: memoryview, entry: SpoolEntry) -> bool:
+    if not len(record) == entry.length >= _HEAD.size:
+        return False
+    length, checksum, device, _ = _HEAD.unpack_from(record)
+    checked = record[_CHECKED_FROM:]
+    return bool(length == len(checked) and checksum == crc32(checked) and device == entry.device)
+
+
+class _Vector(msgspec.Struct, array_like=True):
+    """The beginning of an `Update`, with the vector where it lies."""
+
+    samples: int
+    steps: int
+    train_loss: float
+    vector: memoryview
+
+
+def _vector_in(record: memoryview) -> tuple[int, int]:
+    """Offset and length of the encoded vector."""
+    body = np.frombuffer(record, np.uint8)[_HEAD.size :]
+    vector = np.frombuffer(decode(body.data, _Vector).vector, np.uint8)
+    return _HEAD.size + vector.ctypes.data - body.ctypes.data, vector.size
 
 
 def _size(segment: Path) -> int:
