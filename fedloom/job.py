@@ -175,6 +175,8 @@ class StrategyChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The server optimiser of a composed rule; empty is the rule's own."""
     before: tuple[str, ...] = ()
     """Pre-steps, in order: what is done to the updates before the rule sees them."""
+    robust: bool = False
+    """Withstand devices that lie, without a choice of rule: in the place of `name` and `before`."""
 
 
 class CohortChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

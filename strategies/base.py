@@ -69,6 +69,11 @@ class Updates(Protocol):
         """Of each update, in order; known without decoding one."""
         ...
 
+    @property
+    def trusted(self) -> Vector | None:
+        """(p,) the update that the aggregator has trained itself, on its root data set; None where it has none."""
+        ...
+
     def blocks(self, rows: int) -> Iterator[Block]:
         """All updates, at most so many at a time, decoded into one matrix that is used again."""
         ...
@@ -167,6 +172,8 @@ class LocalPlan(Protocol):
 
 class PreStep(Protocol):
     """What may come before either: other updates in the place of these, e.g. clipped or mixed with their neighbours."""
+
+    is_asynchronous: ClassVar[bool]
 
     def prepare(self, updates: Updates, size: int) -> Updates:
         """The updates that the rule sees.

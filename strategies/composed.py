@@ -4,11 +4,17 @@ FedAvg is mean ∘ sgd, FedAdam mean ∘ adam, a robust rule trimmed mean ∘ sg
 the devices do may be a part of it as well: FedProx is FedAvg with another plan for them.
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 from fedloom.learning.layout import Vector
 from fedloom.learning.plan import TrainPlan
 from strategies.base import Combine, Fused, LocalPlan, PreStep, ServerOptimiser, State, Updates, check_finite
+
+
+class Part(Protocol):
+    """What may or may not know of staleness."""
+
+    is_asynchronous: ClassVar[bool]
 
 
 class Composed(NamedTuple):
@@ -22,8 +28,8 @@ class Composed(NamedTuple):
 
     @property
     def is_asynchronous(self) -> bool:
-        """Whether the combination knows of staleness."""
-        return self.combine.is_asynchronous
+        """Whether all its parts know of staleness."""
+        return knows_staleness(self.combine, self.before)
 
     def initial_state(self, size: int) -> State:
         """The server optimiser's: nothing else remembers."""
@@ -39,10 +45,20 @@ class Composed(NamedTuple):
 
     def fuse(self, weights: Vector, updates: Updates, state: State) -> Fused:
         """Prepare, combine, step. What is not finite reaches neither the server's memory nor the model."""
-        for pre_step in self.before:
-            updates = pre_step.prepare(updates, weights.size)
-        direction = self.combine.combine(updates, weights.size)
+        direction = self.combine.combine(prepared(updates, self.before, weights.size), weights.size)
         check_finite(direction)
         fused = self.server.step(weights, direction, state)
         check_finite(fused.weights)
         return fused
+
+
+def prepared(updates: Updates, before: tuple[PreStep, ...], size: int) -> Updates:
+    """What the pre-steps make of the updates, one after the other."""
+    for pre_step in before:
+        updates = pre_step.prepare(updates, size)
+    return updates
+
+
+def knows_staleness(combine: Part, before: tuple[Part, ...]) -> bool:
+    """Whether all of them do."""
+    return all(part.is_asynchronous for part in (combine, *before))

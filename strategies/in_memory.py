@@ -9,14 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fedloom.learning.layout import Vector
 from strategies.base import Block, ClientUpdate, Matrix
 
 
 class UpdatesInMemory:
     """`Updates` of a simulation or a test; sorted here, so that their order does not matter."""
 
-    def __init__(self, updates: Iterable[ClientUpdate]) -> None:
+    def __init__(self, updates: Iterable[ClientUpdate], trusted: Vector | None = None) -> None:
         self._updates = sorted(updates, key=lambda update: (update.client, -update.staleness))
+        self.trusted = trusted
 
     def __iter__(self) -> Iterator[ClientUpdate]:
         return iter(self._updates)

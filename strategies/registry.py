@@ -17,6 +17,9 @@ from fedloom.learning.layout import Layout
 from fedloom.learning.plan import TrainPlan
 from fedloom.suggest import closest
 from strategies.base import PlanError, Strategy
+from strategies.bucketing import Bucketing
+from strategies.bulyan import Bulyan
+from strategies.centred_clipping import CentredClipping
 from strategies.composed import Composed
 from strategies.fedasync import Mixed
 from strategies.fedavg import Mean, Sgd
@@ -27,9 +30,16 @@ from strategies.fedexp import Extrapolated
 from strategies.fednova import CountedSteps, Normalised
 from strategies.fedopt import Adagrad, Adam, Yogi
 from strategies.fedprox import Proximal
+from strategies.fltrust import FLTrust
+from strategies.following import Following
+from strategies.geometric_median import GeometricMedian
+from strategies.krum import Krum, MultiKrum
 from strategies.measured import Measured
+from strategies.nearest_neighbour_mixing import NearestNeighbourMixing
+from strategies.norm_clipping import ClipNorm, NormClipping
 from strategies.qfedavg import Fair
 from strategies.scaffold import Scaffold
+from strategies.trimmed_mean import Median, TrimmedMean
 
 FLOWER = "flwr:"
 """Begins the name of a strategy of Flower: `flwr:FedAdam`, or `flwr:package.module:Class`."""
@@ -57,6 +67,15 @@ COMPOSED: dict[str, Recipe] = {
     "fedbuff": Recipe(Buffered),
     "fedasync": Recipe(Mixed),
     "fedprox": Recipe(Mean, local=Proximal),
+    "bulyan": Recipe(Bulyan),
+    "centred_clipping": Recipe(CentredClipping),
+    "fltrust": Recipe(FLTrust),
+    "geometric_median": Recipe(GeometricMedian),
+    "krum": Recipe(Krum),
+    "median": Recipe(Median),
+    "multi_krum": Recipe(MultiKrum),
+    "norm_clipping": Recipe(NormClipping),
+    "trimmed_mean": Recipe(TrimmedMean),
 }
 WHOLE: dict[str, type[Any]] = {"feddyn": FedDyn, "scaffold": Scaffold}
 """Rules that are not composed, because they touch what the devices do as well."""
@@ -68,8 +87,14 @@ SERVERS: dict[str, type[Any]] = {
     "yogi": Yogi,
 }
 """Server optimisers, for `strategy.server`."""
-BEFORE: dict[str, type[Any]] = {}
+BEFORE: dict[str, type[Any]] = {
+    "bucketing": Bucketing,
+    "clip_norm": ClipNorm,
+    "nearest_neighbour_mixing": NearestNeighbourMixing,
+}
 """Pre-steps, for `strategy.before`."""
+ROBUST = StrategyChoice("centred_clipping", before=("clip_norm", "bucketing"))
+"""What `robust = true` stands for, as docs/decisions/0016-the-robust-default.md has found."""
 
 
 def names() -> list[str]:
@@ -83,12 +108,28 @@ def create(choice: StrategyChoice, where: str, is_asynchronous: bool = False, la
     Raises:
         ConfigError: no such rule, or it has no such option; or the job is asynchronous, and the rule is not for that.
     """
+    choice = _robust(choice, where) if choice.robust else choice
     strategy = _flower(choice, where, layout) if choice.name.startswith(FLOWER) else _build(choice, where)
     if is_asynchronous and not strategy.is_asynchronous:
         able = ", ".join(name for name, recipe in COMPOSED.items() if recipe.combine.is_asynchronous)
         problem = f"{choice.name!r} knows nothing of stale updates, which an [asynchronous] job has"
         raise ConfigError(where, "strategy.name", problem, f"set it to {able}, or leave [asynchronous] out")
     return strategy
+
+
+def _robust(choice: StrategyChoice, where: str) -> StrategyChoice:
+    """The choice that `robust = true` stands for, with the server and the options of the job."""
+    for key in ("name", "before"):
+        if getattr(choice, key) != getattr(StrategyChoice(), key):
+            problem = f"{getattr(choice, key)!r} beside robust = true, which is a choice of its own"
+            raise ConfigError(where, f"strategy.{key}", problem, "leave one of the two out")
+    return msgspec.structs.replace(choice, name=ROBUST.name, before=ROBUST.before)
+
+
+def needs_root_set(choice: StrategyChoice) -> bool:
+    """Whether the rule compares updates with one that the aggregator has trained itself, `Updates.trusted`."""
+    recipe = COMPOSED.get(choice.name)
+    return recipe is not None and getattr(recipe.combine, "needs_root_set", False)
 
 
 def create_for(job: Job, where: str) -> Strategy:
@@ -131,7 +172,8 @@ def _build(choice: StrategyChoice, where: str) -> Strategy:
     before = [_named(name, BEFORE, "strategy.before", where) for name in choice.before]
     local = [recipe.local] if recipe.local else []
     combine, made_server, *rest = _make([recipe.combine, server, *before, *local], choice.options, where)
-    return Composed(combine, made_server, tuple(rest[: len(before)]), rest[-1] if local else None)
+    kind = Following if hasattr(combine, "combine_after") else Composed
+    return kind(combine, made_server, tuple(rest[: len(before)]), rest[-1] if local else None)
 
 
 def _refuse_parts(choice: StrategyChoice, where: str) -> None:

@@ -4,11 +4,12 @@ A block of updates is one product `weights @ block`, which reads memory as fast 
 from block to block. So the rounding error is that of a float32 sum of BLOCK_ROWS terms, however many updates there are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from strategies.base import ClientUpdate, Direction, Updates
+from strategies.tiles import tiles
 
 BLOCK_ROWS = 8
 """With fewer, carrying costs more than it saves; more are not faster, and take memory and precision."""
@@ -22,4 +23,16 @@ def weighted_sum(size: int, updates: Updates, weight: Callable[[ClientUpdate], f
         factors = np.array([weight(update) for update in block.updates], np.float32)
         np.matmul(factors, block.deltas, out=product)
         total += product
+    return total
+
+
+def sum_of_rows(size: int, updates: Updates, factors: Sequence[float]) -> Direction:
+    """Σ factors[k] · Δ_k, (size,) float64, where what an update weighs is known before it is read: in column tiles."""
+    weights = np.array(factors, np.float32)
+    total = np.zeros(size)
+    for tile in tiles(updates, size):
+        for first in range(0, len(weights), BLOCK_ROWS):
+            block = slice(first, first + BLOCK_ROWS)
+            if weights[block].any():
+                total[tile.columns] += weights[block] @ tile.deltas[block]
     return total

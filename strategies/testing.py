@@ -221,7 +221,7 @@ def _plans_purely(subject: Subject) -> str:
 
 
 def _broadcasts_a_vector(subject: Subject) -> str:
-    for state in (subject.strategy.initial_state(_SIZE), subject.fuse(UpdatesInMemory(subject.updates(17))).state):
+    for state in (subject.strategy.initial_state(_SIZE), subject.fuse(Given(subject.updates(17))).state):
         beside = subject.strategy.broadcast(state)
         if beside is not None and (beside.dtype != np.float32 or beside.shape != (_SIZE,)):
             return f"{beside.dtype} {beside.shape} of float32 {(_SIZE,)}"

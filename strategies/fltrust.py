@@ -1,0 +1,42 @@
+"""FLTrust: Δ = Σ_k s_k · (‖g₀‖ / ‖Δ_k‖) · Δ_k / Σ_k s_k with s_k = max(0, cos(Δ_k, g₀)), where g₀ is the update that
+the aggregator has trained itself on a small root data set which nobody else had a hand in.
+
+It needs no majority of honest devices. Samples do not weigh in: a liar would choose how many it claims.
+
+Source: Cao, Fang, Liu, Gong 2021, "FLTrust: Byzantine-robust federated learning via trust bootstrapping", NDSS,
+arXiv:2012.13995, algorithm 2.
+"""
+
+from typing import ClassVar
+
+import msgspec
+import numpy as np
+
+from strategies.base import Direction, FusionError, Updates, total_samples
+from strategies.summing import sum_of_rows
+
+
+class FLTrust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The mean of the updates, each as long as the aggregator's own and weighted by how far it points the same way."""
+
+    is_asynchronous: ClassVar[bool] = False
+    needs_root_set: ClassVar[bool] = True
+
+    def combine(self, updates: Updates, size: int) -> Direction:
+        """One pass for the scores, one for the sum."""
+        total_samples(updates)  # refuses a round in which nobody has trained
+        if updates.trusted is None:
+            raise FusionError("fltrust needs an update that the aggregator has trained: set [root_set]")
+        trusted = updates.trusted.astype(np.float64)
+        length = float(np.linalg.norm(trusted))
+        factors = []
+        scores = 0.0
+        for update in updates:
+            delta = update.delta.astype(np.float64)
+            own = float(np.linalg.norm(delta))
+            score = max(0.0, float(delta @ trusted) / (own * length)) if own * length else 0.0
+            scores += score
+            factors.append(score * length / own if own else 0.0)
+        if not scores:
+            raise FusionError("fltrust: no update points the way of the aggregator's own; look at [root_set]")
+        return sum_of_rows(size, updates, [factor / scores for factor in factors])
