@@ -11,6 +11,7 @@ from aggregator.events import Decide, Decided, FleetChanged, Fuse, Fused, Renew,
 from aggregator.fusion import fuse
 from aggregator.recompute import Files
 from aggregator.records import Answer, RoundRecord
+from aggregator.root_set import RootSet
 from fedloom.failpoints import failpoint
 from fedloom.job import Job
 from fedloom.wire.messages import Phase, Verdict
@@ -27,12 +28,14 @@ class Archive:
         job: Job,
         strategy: Strategy,
         retention: Retention,
+        root_set: RootSet | None,
     ) -> None:
         self.store, self.registry, self._states, self._spool = files
         self._enrolments = enrolments
         self._job = job
         self._strategy = strategy
         self._retention = retention
+        self._root_set = root_set
         self._opened: RoundRecord | None = None
         self._has_forgotten = False
         """Whether no key of a closed round is on the disk any more."""
@@ -59,7 +62,7 @@ class Archive:
         entries = history.entries(self.store, order.opened.manifest_version)
         segment = self._segment()
         try:
-            return Fused(fuse(order, self._job, self._strategy, segment, entries), "")
+            return Fused(fuse(order, self._job, self._strategy, segment, entries, self._root_set), "")
         except FusionError as error:
             return Fused(None, str(error))
         except DamagedError as damage:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from fedloom import config
+from fedloom.data.config import SourceConfig
 from fedloom.errors import ConfigError
 from fedloom.job import Job
 from fedloom.link.config import MqttConfig, resolve
@@ -86,6 +87,8 @@ class AggregatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
     retention: Retention = Retention()
     pace: Pace = Pace()
+    root_set: SourceConfig | None = None
+    """Samples of the aggregator's own, for a rule that trains on them (fltrust)."""
 
     def devices_broker(self) -> Broker:
         """Where devices reach the broker."""
@@ -115,7 +118,8 @@ def load_config(path: Path) -> Loaded:
     read = config.load(path, AggregatorConfig, prefix=ENVIRONMENT_PREFIX)
     _check_devices(read, str(path))
     base = path.absolute().parent
-    read = msgspec.structs.replace(read, broker=resolve(read.broker, base))
+    root_set = read.root_set and msgspec.structs.replace(read.root_set, path=str(base / read.root_set.path))
+    read = msgspec.structs.replace(read, broker=resolve(read.broker, base), root_set=root_set)
     return Loaded(read, base / read.state, base / read.job)
 
 

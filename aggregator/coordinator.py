@@ -240,7 +240,8 @@ class Coordinator:
         self.stage = Stage.FUSING
         model = self._progress.model
         weights = model.weights if model and self._intake.opened.phase is Phase.TRAIN else None
-        return [Fuse(self._intake.opened, weights, self._progress.strategy_state)]
+        standardiser = model.standardiser if model else None
+        return [Fuse(self._intake.opened, weights, self._progress.strategy_state, standardiser)]
 
     def _turn(self, outcome: Outcome, reason: str, result: FusionResult | None, now: Now) -> list[Action]:
         """Close the round that was collected, and open the next in the same stroke."""

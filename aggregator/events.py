@@ -127,6 +127,8 @@ class Fuse(NamedTuple):
     opened: RoundRecord
     weights: Vector | None
     strategy_state: bytes
+    standardiser: Standardiser | None = None
+    """Of the model with these weights."""
 
 
 class Turn(NamedTuple):

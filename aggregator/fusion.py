@@ -8,6 +8,7 @@ import numpy as np
 from aggregator import spool
 from aggregator.events import Fuse, FusionResult
 from aggregator.records import Figures, SpoolEntry
+from aggregator.root_set import RootSet
 from aggregator.spool import SpooledUpdate, SpooledUpdates
 from fedloom import msgpack
 from fedloom.job import Job
@@ -20,8 +21,15 @@ from strategies.base import State, check_finite
 _MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-def fuse(order: Fuse, job: Job, strategy: Strategy, segment: Path, entries: Sequence[SpoolEntry]) -> FusionResult:
-    """The outcome of a round.
+def fuse(
+    order: Fuse,
+    job: Job,
+    strategy: Strategy,
+    segment: Path,
+    entries: Sequence[SpoolEntry],
+    root_set: RootSet | None = None,
+) -> FusionResult:
+    """The outcome of a round; `root_set` is what the strategy needs of the aggregator's own, or None.
 
     Raises:
         FusionError: these updates give no sound model; the one before stays.
@@ -44,7 +52,11 @@ def fuse(order: Fuse, job: Job, strategy: Strategy, segment: Path, entries: Sequ
     if trains and order.weights is not None:
         shared = job.shared_layout.size
         state = load_state(order.strategy_state, strategy, shared)
-        updates = SpooledUpdates(segment, entries, shared)
+        trusted = None
+        if root_set:
+            plan = strategy.plan(order.opened.round, job.training, state)
+            trusted = root_set.update(order.opened.round, plan, order.weights, order.standardiser)[:shared]
+        updates = SpooledUpdates(segment, entries, shared, trusted)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
                 fused = strategy.fuse(order.weights[:shared], updates, state)

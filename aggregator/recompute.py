@@ -11,6 +11,7 @@ from aggregator.fusion import fuse
 from aggregator.past_rounds import PastRound, Run
 from aggregator.records import CurrentModel, SpoolEntry
 from aggregator.registry import Registry
+from aggregator.root_set import RootSet
 from aggregator.spool import Spool
 from aggregator.states import States
 from aggregator.store import Store
@@ -70,17 +71,23 @@ def sources(past: PastRound, run: Run, files: Files) -> Sources:
 
 
 def recompute(
-    past: PastRound, given: Sources, run: Run, strategy: Strategy, initial: Callable[[], CurrentModel]
+    past: PastRound,
+    given: Sources,
+    run: Run,
+    strategy: Strategy,
+    initial: Callable[[], CurrentModel],
+    root_set: RootSet | None,
 ) -> Recomputed:
-    """Fuse a round again; `initial` is what the job starts from.
+    """Fuse a round again; `initial` is what the job starts from, `root_set` what the rule needs of our own.
 
     Raises:
         DamagedError: the spool is damaged.
         StoreError: the updates cannot be fused.
     """
     weights = given.before.weights if given.before and past.opened.phase is Phase.TRAIN else None
+    order = Fuse(past.opened, weights, given.state, given.before.standardiser if given.before else None)
     try:
-        result = fuse(Fuse(past.opened, weights, given.state), run.job, strategy, given.segment, given.entries)
+        result = fuse(order, run.job, strategy, given.segment, given.entries, root_set)
     except FusionError as error:
         raise StoreError(f"round {past.opened.round}: {error}") from error
     if result.weights is not None and given.before:

@@ -14,6 +14,7 @@ from aggregator.damage import DamagedError, quarantine
 from aggregator.past_rounds import MadeModel, PastRound, Run
 from aggregator.recompute import Files, Recomputed, recompute, sources
 from aggregator.records import CurrentModel, NewModel
+from aggregator.root_set import RootSet
 from fedloom import msgpack
 from fedloom.errors import StoreError
 from fedloom.wire.model_blob import model_hash
@@ -25,12 +26,20 @@ log = logging.getLogger(__name__)
 class Repair:
     """Reads what a run goes on from."""
 
-    def __init__(self, run: Run, files: Files, strategy: Strategy, initial: Callable[[], CurrentModel]) -> None:
-        """`initial` is what the job starts from."""
+    def __init__(
+        self,
+        run: Run,
+        files: Files,
+        strategy: Strategy,
+        initial: Callable[[], CurrentModel],
+        root_set: RootSet | None,
+    ) -> None:
+        """`initial` is what the job starts from, `root_set` what the rule needs of the aggregator's own."""
         self._run = run
         self._files = files
         self._strategy = strategy
         self._initial = initial
+        self._root_set = root_set
         self._remedy = remedy(files.store.path.parent)
 
     def model(self, version: int) -> CurrentModel:
@@ -90,6 +99,6 @@ class Repair:
     def _fused_again(self, past: PastRound, damage: DamagedError) -> Recomputed:
         try:
             given = sources(past, self._run, self._files)
-            return recompute(past, given, self._run, self._strategy, self._initial)
+            return recompute(past, given, self._run, self._strategy, self._initial, self._root_set)
         except StoreError as error:
             raise StoreError(f"{damage}; it cannot be recomputed either ({error}); {self._remedy}") from None

@@ -12,6 +12,7 @@ from aggregator.damage import DamagedError
 from aggregator.initial import initial_model
 from aggregator.recompute import Files, recompute, sources
 from aggregator.registry import Registry
+from aggregator.root_set import load as load_root_set
 from aggregator.spool import Spool
 from aggregator.states import States
 from aggregator.store import open_store
@@ -73,7 +74,8 @@ def verify_round(job: JobName, number: Number, config: Config = CONFIG, as_json:
         strategy = create_for(run.job, f"the run {run.id.hex()}")
         try:
             given = sources(past, run, files)
-            again = recompute(past, given, run, strategy, lambda: initial_model(run.job, loaded.job))
+            root_set = load_root_set(loaded, run.job)
+            again = recompute(past, given, run, strategy, lambda: initial_model(run.job, loaded.job), root_set)
         except DamagedError as damage:
             raise StoreError(
                 f"{damage}; it cannot be verified any more; see what helps: fedloom aggregator check"

@@ -30,6 +30,7 @@ from aggregator.records import Snapshot
 from aggregator.registry import Registry
 from aggregator.repair import Repair
 from aggregator.rival import RivalWatch
+from aggregator.root_set import load as load_root_set
 from aggregator.spool import Spool
 from aggregator.states import States
 from aggregator.store import Store, open_store
@@ -64,10 +65,11 @@ def assemble(loaded: Loaded) -> Parts:
     check_manifest(job, plan, str(loaded.job))
     _check_update_size(job, plan, loaded)
     initial = initial_model(job, loaded.job)
+    root_set = load_root_set(loaded, job)
     own = keys.load(loaded.state)
     store = open_store(loaded.state, leads=True)
     files, run = _open_files(store, loaded, job), _run(store, job)
-    snapshot = _snapshot(store, run, Repair(run, files, strategy, lambda: initial))
+    snapshot = _snapshot(store, run, Repair(run, files, strategy, lambda: initial, root_set))
     if plan.correction != "none":
         snapshot = snapshot._replace(counted=history.counted(store, run.id))
     setup = Setup(
@@ -88,7 +90,7 @@ def assemble(loaded: Loaded) -> Parts:
     )
     fleet = Fleet(own.root, store.devices(), Wanted(job.cohort.require, job.cohort.exclude))
     enrolments = Enrolments(store, own, loaded.config.devices.credential_days, os.urandom)
-    archive = Archive(files, enrolments, job, strategy, loaded.config.retention)
+    archive = Archive(files, enrolments, job, strategy, loaded.config.retention, root_set)
     archive.resume(snapshot.newest)
     coordinator = Coordinator(setup, fleet, snapshot)
     gate = LinkGate(RivalWatch(own.root, lambda: coordinator.newest_manifest, store.leap()))
