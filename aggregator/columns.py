@@ -16,6 +16,7 @@ from aggregator.damage import DamagedError
 from fedloom.compression import Encoding
 from fedloom.learning.layout import Vector
 from fedloom.wire import encoding as encodings
+from fedloom.wire.encodings.scales import BLOCK, scales_bytes
 from strategies.base import Matrix
 
 
@@ -70,12 +71,11 @@ def _float16(place: Place, start: int, row: Vector) -> None:
 
 
 def _int8(place: Place, start: int, row: Vector) -> None:
-    block = encodings.BLOCK
-    first, last = start // block, (start + row.size - 1) // block
+    first, last = start // BLOCK, (start + row.size - 1) // BLOCK
     scales = _read(place.file, "<f4", last - first + 1, place.offset + 4 * first)
-    steps = place.offset + 4 * -(-place.size // block)
+    steps = place.offset + scales_bytes(place.size)
     row[:] = _read(place.file, "i1", row.size, steps + start)
-    row *= np.repeat(scales, block)[start - first * block :][: row.size]
+    row *= np.repeat(scales, BLOCK)[start - first * BLOCK :][: row.size]
 
 
 SLICED: dict[Encoding, Callable[[Place, int, Vector], None]] = {"float32": _float32, "float16": _float16, "int8": _int8}

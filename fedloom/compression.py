@@ -6,7 +6,7 @@ import msgspec
 
 from fedloom.errors import ConfigError
 
-Encoding = Literal["float32", "float16", "int8", "eden", "topk"]
+Encoding = Literal["float32", "float16", "int8", "int4", "sign", "eden", "topk"]
 Bits = Annotated[int, msgspec.Meta(ge=0, le=4)]
 """0 is not set."""
 SentShare = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]

@@ -127,6 +127,10 @@ def test_a_job_may_stop_by_what_the_devices_own_models_measure(job):
             {"update": "share = 0.1"},
             "update.share: encoding 'float32' sends all weights; leave it out, or set update.enc",
         ),
+        (
+            {"update": 'encoding = "int4"\nbits = 4'},
+            "update.bits: encoding 'int4' leaves no choice of bits; leave it out",
+        ),
         ({"update": 'encoding = "eden"\nbits = 5'}, "update.bits: 5: expected `int` <= 4"),
         ({"update": 'encoding = "topk"\nshare = 1.5'}, "update.share: 1.5"),
         ({"update": "max_feature = inf"}, "update.max_feature: inf"),
@@ -146,6 +150,8 @@ def test_what_cannot_work_is_refused(job, changes, message):
     ("update", "bits", "share"),
     [
         ("", 0, 0.0),
+        ('encoding = "int4"', 0, 0.0),
+        ('encoding = "sign"', 0, 0.0),
         ('encoding = "eden"', 1, 0.0),
         ('encoding = "eden"\nbits = 3', 3, 0.0),
         ('encoding = "topk"', 0, 0.05),

@@ -6,6 +6,8 @@
     3     int8     ⌈p/1024⌉ float32 scales, then p signed bytes: w ≈ scale of its block of 1,024 × byte
     4     eden     about p·b/8, see fedloom.wire.encodings.eden
     5     topk     about k·(3 + log₂(p/k))/8, see fedloom.wire.encodings.topk
+    6     int4     about p/2, see fedloom.wire.encodings.int4
+    7     sign     about p/8, see fedloom.wire.encodings.sign
 
 The device carries what an encoding lost into its next update (error feedback: Seide et al. 2014, 1-bit SGD;
 Karimireddy et al. 2019, arXiv:1901.09847), so that coarse steps do not bias the model.
@@ -19,11 +21,11 @@ from numpy.typing import NDArray
 from fedloom.compression import Encoding, EncodingOptions
 from fedloom.errors import Reason, Refused
 from fedloom.learning.layout import Vector
-from fedloom.wire.encodings import eden, topk
+from fedloom.wire.encodings import eden, int4, sign, topk
+from fedloom.wire.encodings.scales import BLOCK, scales_bytes
 
-CODES: dict[Encoding, int] = {"float32": 1, "float16": 2, "int8": 3, "eden": 4, "topk": 5}
+CODES: dict[Encoding, int] = {"float32": 1, "float16": 2, "int8": 3, "eden": 4, "topk": 5, "int4": 6, "sign": 7}
 NAMES: dict[int, Encoding] = {code: name for name, code in CODES.items()}
-BLOCK = 1024
 _FLOAT16_MAX = 65504.0
 
 
@@ -37,7 +39,7 @@ class _Codec(Protocol):
     def decode(self, data: bytes | memoryview, out: Vector) -> None: ...
 
 
-_CODECS: dict[Encoding, _Codec] = {"eden": eden, "topk": topk}
+_CODECS: dict[Encoding, _Codec] = {"eden": eden, "topk": topk, "int4": int4, "sign": sign}
 _NO_OPTIONS = EncodingOptions()
 
 
@@ -46,7 +48,7 @@ def encoded_bytes(encoding: Encoding, size: int, options: EncodingOptions = _NO_
     if codec := _CODECS.get(encoding):
         return codec.encoded_bytes(size, options)
     if encoding == "int8":
-        return 4 * -(-size // BLOCK) + size
+        return scales_bytes(size) + size
     return size * (2 if encoding == "float16" else 4)
 
 

@@ -22,7 +22,7 @@ from fedloom.wire.messages import Update, Verdict
 SIZE = 2500
 """Two whole blocks of int8, and a part of one."""
 KINDS = ("float32", "float16", "int8")
-WHOLE = ("eden", "topk")
+WHOLE = ("int4", "sign", "eden", "topk")
 """Of these no columns are read by themselves."""
 
 

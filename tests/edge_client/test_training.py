@@ -201,7 +201,7 @@ def test_another_standardiser_reads_the_data_again(source: SourceConfig, make_wo
     assert training.run(work, never) == train(source, work)
 
 
-@pytest.mark.parametrize("encoding", ["float16", "int8", "eden", "topk"])
+@pytest.mark.parametrize("encoding", ["float16", "int8", "int4", "sign", "eden", "topk"])
 def test_what_an_encoding_loses_goes_into_the_next_update(
     source: SourceConfig, make_work: MakeWork, encoding: str
 ) -> None:
@@ -219,7 +219,7 @@ def test_what_an_encoding_loses_goes_into_the_next_update(
     np.testing.assert_allclose(compensated, true + residual, rtol=1e-5, atol=1e-8)
 
 
-@pytest.mark.parametrize("encoding", ["int8", "eden", "topk"])
+@pytest.mark.parametrize("encoding", ["int8", "int4", "sign", "eden", "topk"])
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rounds=st.lists(

@@ -107,6 +107,11 @@ def vectors() -> list[bytes]:
         b"\x03\x00" + b"\x01" + bytes(4) + np.array([np.nan], "<f4").tobytes() + b"\x80",
         *(b"\x04\x72" + encode(whole, "topk", options_of("topk", share=share)) for share in (0.01, 0.5)),
         b"\x04\x01" + b"\xff" * 4 + bytes(8),
+        b"\x05\x72" + encode(whole, "int4"),
+        b"\x05\x72" + scales.tobytes() + bytes(516),
+        b"\x05\x00" + np.array([1.0], "<f4").tobytes() + b"\x80" * 4,
+        b"\x06\x72" + encode(whole, "sign"),
+        b"\x06\x00" + np.array([np.inf], "<f4").tobytes() + b"\x80",
     ]
 
 
@@ -117,7 +122,7 @@ def bodies(value: object) -> list[bytes]:
 
 def admissions() -> list[bytes]:
     half, int8 = VECTOR.astype("<f2").tobytes(), np.array([0.5], "<f4").tobytes() + b"\x01\x02\xff\x00"
-    eden, topk = (encode(VECTOR, name, options_of(name)) for name in ("eden", "topk"))
+    eden, topk, int4, sign = (encode(VECTOR, name, options_of(name)) for name in ("eden", "topk", "int4", "sign"))
     nan, samples = np.full(4, np.nan, "<f4").tobytes(), 2**63
     return [
         b"\x00\x01" + msgpack.encode(UPDATE),
@@ -135,6 +140,8 @@ def admissions() -> list[bytes]:
         b"\x07\x03" + msgpack.encode(m.Update(5, 1, 2.5, int8, b"", "", float("nan"), int8)),
         b"\x07\x03" + msgpack.encode(m.Update(5, 1, 2.5, int8, b"", "", 0.5, int8[:-1])),
         b"\x00\x01" + msgpack.encode(m.Update(5, 1, 2.5, VECTOR.tobytes(), METRICS, "", 0.5, VECTOR.tobytes())),
+        b"\x08\x06" + msgpack.encode(m.Update(5, 1, 2.5, int4, METRICS, "")),
+        b"\x09\x07" + msgpack.encode(m.Update(5, 1, 2.5, sign, METRICS, "")),
     ]
 
 

@@ -222,4 +222,6 @@ _GATES = (
     f.gate(encoding="eden"),
     f.gate(encoding="topk"),
     f.gate(encoding="int8", plan=TrainPlan("mse", correction="scaffold", measure_loss=True)),
+    f.gate(encoding="int4"),
+    f.gate(encoding="sign"),
 )

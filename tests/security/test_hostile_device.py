@@ -20,11 +20,16 @@ from aggregator.notices import RoundClosed
 from aggregator.store import open_store
 from fedloom.errors import Reason
 from fedloom.wire import envelope
+from fedloom.wire.encodings.scales import BLOCK
 from fedloom.wire.messages import Phase, Update, Verdict
 
 ENCODINGS = ("float32", "float16", "int8")
-FEW_BITS = {"eden": 0.0, "topk": 0.0004}
+FEW_BITS = {"int4": 0.0, "eden": 0.0, "topk": 0.0004}
 """With the share that is one of 2,048 weights: what topk leaves out of the honest vectors is zero."""
+ONE_HOTS = np.repeat([1 / HONEST, 0.0], [HONEST, INPUTS + 1 - HONEST])
+"""The mean of what the honest devices mean."""
+SIGNS = np.where(np.arange(INPUTS + 1) < BLOCK, np.where(ONE_HOTS > 0, 2 - HONEST, -HONEST) / HONEST / BLOCK, 0.0)
+"""What signs leave of it: in the block of the ones each is 1/1,024 with + in one update, with − in the others."""
 FLOOD = 4000
 BUCKET_S = 5.0
 """After so long a pause the throttle looks at a whole burst again."""
@@ -54,15 +59,13 @@ def fused_step(rig):
     return load(1).weights.astype(np.float64) - load(0).weights
 
 
-def check_exact_fusion(rig, rejected=1):
-    """I1: the model moved by the mean of the honest one-hot vectors, and by nothing else."""
+def check_exact_fusion(rig, rejected=1, mean=ONE_HOTS):
+    """I1: the model moved by the mean of the honest vectors, and by nothing else."""
     (closed,) = [each for each in rig.told(RoundClosed) if each.phase is Phase.TRAIN]
     assert (closed.outcome, closed.accepted, closed.rejected) == ("done", HONEST, rejected)
-    expected = np.zeros(INPUTS + 1)
-    expected[:HONEST] = 1 / HONEST
     step = fused_step(rig)
-    np.testing.assert_allclose(step, expected, atol=1e-6)
-    assert not step[HONEST:].any()
+    np.testing.assert_allclose(step, mean, atol=1e-6)
+    assert not step[mean == 0].any()
 
 
 @pytest.fixture
@@ -90,7 +93,11 @@ def test_a_vector_of_few_bits_is_refused_like_any_other(make_rig, encoding, shar
     check_attacks(make_rig(encoding=encoding, share=share), [*VALUES, LARGE[encoding]])
 
 
-def check_attacks(rig, attacks):
+def test_signs_are_refused_like_any_other_vector(make_rig):
+    check_attacks(make_rig(encoding="sign"), [*VALUES, LARGE["sign"]], SIGNS)
+
+
+def check_attacks(rig, attacks, mean=ONE_HOTS):
     evil, refusals = rig.devices[-1], intake_of(rig).refusals
     for attack in attacks:
         refusals.clear()
@@ -101,7 +108,7 @@ def check_attacks(rig, attacks):
         assert said == expected, attack.name
         assert dict(refusals) == ({} if attack.answered else {attack.reason: 1}), attack.name
     answer_honestly(rig)
-    check_exact_fusion(rig)
+    check_exact_fusion(rig, mean=mean)
 
 
 def test_the_attacks_cover_every_reason_that_an_update_can_have():

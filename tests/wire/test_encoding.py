@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from fedloom.compression import options_of
 from fedloom.errors import Reason, Refused
-from fedloom.wire.encoding import BLOCK, CODES, NAMES, decode, encode, encoded_bytes
+from fedloom.wire.encoding import CODES, NAMES, decode, encode, encoded_bytes
+from fedloom.wire.encodings.scales import BLOCK
 
 finite = hnp.arrays(
     np.float32, st.integers(1, 3000), elements=st.floats(-1e4, 1e4, width=32, allow_subnormal=True), fill=st.just(0.5)
@@ -107,7 +108,7 @@ def test_error_feedback_keeps_the_sum_true(seed):
 
 
 def test_codes_are_fixed_for_ever():
-    assert CODES == {"float32": 1, "float16": 2, "int8": 3, "eden": 4, "topk": 5}
+    assert CODES == {"float32": 1, "float16": 2, "int8": 3, "eden": 4, "topk": 5, "int4": 6, "sign": 7}
     assert {NAMES[code]: code for code in NAMES} == CODES
     assert encode(np.array([1, -2], np.float32), "float32").hex() == "0000803f000000c0"
     assert encode(np.array([1, -2], np.float32), "float16").hex() == "003c00c0"
@@ -117,3 +118,7 @@ def test_codes_are_fixed_for_ever():
     assert encode(np.array([1, -2], np.float32), "topk", options_of("topk")).hex() == "0100000000000040" + "8080" + "00"
     # one block: scale 2/127 as float32, then 64 (63.5 rounds to even) and -127
     assert encode(np.array([1, -2], np.float32), "int8").hex() == "0402813c" + "40" + "81"
+    # one block: scale 1, then 10 and 0 in four planes
+    assert encode(np.array([3, -7], np.float32), "int4").hex() == "0000803f" + "00" + "80" + "00" + "80"
+    # one block: the mean magnitude, then + and −
+    assert encode(np.array([1, -3], np.float32), "sign").hex() == "00000040" + "80"

@@ -17,6 +17,7 @@ from fedloom.trust.signing import SigningKey
 from fedloom.wire import encoding as codec
 from fedloom.wire.chunks import split
 from fedloom.wire.encodings.hadamard import block_sizes
+from fedloom.wire.encodings.scales import scales_bytes
 from fedloom.wire.envelope import HEADER_BYTES, MAX_OVERHEAD_BYTES, MSGPACK, Type
 from hostile.target import CLEAR, Target, write
 
@@ -91,7 +92,9 @@ def _floats(target: Target) -> tuple[int, int, str]:
     return {
         "float32": (0, 4 * target.size, "<f4"),
         "float16": (0, 2 * target.size, "<f2"),
-        "int8": (0, 4 * -(-target.size // codec.BLOCK), "<f4"),
+        "int8": (0, scales_bytes(target.size), "<f4"),
+        "int4": (0, scales_bytes(target.size), "<f4"),
+        "sign": (0, scales_bytes(target.size), "<f4"),
         "eden": (5, 5 + 4 * len(block_sizes(target.size)), "<f4"),
         "topk": (4, 8, "<f4"),
     }[target.encoding]
@@ -288,6 +291,8 @@ LARGE = {
     "float32": _body("finite, but large", Reason.NORM_EXCEEDED, vector=_filled(3e38)),
     "float16": _body("finite, but large", Reason.NORM_EXCEEDED, vector=_filled(65504.0)),
     "int8": _body("a finite scale whose product is not", Reason.NON_FINITE, vector=_filled(3e38)),
+    "int4": _body("a finite scale whose product is not", Reason.NON_FINITE, vector=_filled(3e38)),
+    "sign": _body("a magnitude that is finite, but large", Reason.NORM_EXCEEDED, vector=_filled(3e38)),
     "eden": _body("a finite scale whose sum is not", Reason.NON_FINITE, vector=_filled(3e38)),
     "topk": _body("a weight that is finite, but large", Reason.NORM_EXCEEDED, vector=_filled(3e38)),
 }

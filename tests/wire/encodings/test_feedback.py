@@ -37,8 +37,10 @@ def test_what_was_sent_and_what_is_left_are_what_was_meant(name, options, size, 
         sent_in_all += sent
         meant_in_all += delta
         np.testing.assert_allclose(sent_in_all + residual, meant_in_all, atol=1e-3)
-    # top-k leaves most weights alone for about p/k rounds, and eden's error may be as large as the vector
-    assert np.linalg.norm(residual) <= (2.0 / options.share if options.share else 5.0) * largest
+    # top-k leaves most weights alone for about p/k rounds, eden's error may be as large as the vector, and with signs
+    # all residuals grow until their mean magnitude is what the largest weight needs
+    bound = 2.0 / options.share if options.share else 12.0 if name == "sign" else 5.0
+    assert np.linalg.norm(residual) <= bound * largest
 
 
 @kinds
