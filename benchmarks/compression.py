@@ -70,7 +70,9 @@ VARIANTS = (
     Variant("float32"),
     Variant("float16"),
     Variant("int8"),
+    Variant("int4"),
     *(Variant("eden", bits=bits) for bits in (4, 2, 1)),
+    Variant("sign"),
     *(Variant("topk", share=share) for share in (0.1, 0.05, 0.02, 0.01)),
 )
 
