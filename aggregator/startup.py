@@ -123,13 +123,20 @@ def _check_update_size(job: Job, plan: TrainPlan, loaded: Loaded) -> None:
 
 
 def _run(store: Store, job: Job) -> Run:
-    """The newest run if that is of the same job file, word for word; else a new one."""
-    definition = msgspec.json.encode(job)
+    """The newest run if that is of the same job; else a new one."""
     newest = history.newest_job(store)
-    if newest is None or newest[2] != definition:
+    if newest is None or not _is_same(newest[2], job):
         identity = os.urandom(16)
-        return Run(identity, job, store.begin_job(identity, job.name, definition))
+        return Run(identity, job, store.begin_job(identity, job.name, msgspec.json.encode(job)))
     return past_rounds.find_run(store, newest[0].hex())
+
+
+def _is_same(definition: bytes, job: Job) -> bool:
+    """A job that older software has begun goes on with the defaults of keys that are new since."""
+    try:
+        return msgspec.json.decode(definition, type=Job) == job
+    except msgspec.MsgspecError:
+        return False
 
 
 def _snapshot(store: Store, run: Run, repair: Repair) -> Snapshot:

@@ -1,13 +1,16 @@
 """What a new process finds: the same round, the same keys, the answers that were durable."""
 
+import json
 import shutil
 import sqlite3
 
 import pytest
+from sqlalchemy import select
 
 from aggregator import events as ev
 from aggregator import history, keys
-from aggregator.notices import RoundClosed, RoundOpened
+from aggregator import tables as t
+from aggregator.notices import RoundClosed, RoundOpened, Started
 from aggregator.row_checks import register
 from aggregator.state_lock import exclusive
 from fedloom.errors import StoreError
@@ -97,6 +100,22 @@ def test_a_changed_job_is_a_new_run_with_higher_manifest_and_model_versions(make
     assert (manifest.version, manifest.previous) == (last + 1, old)
     assert manifest.model.version == 3
     rig.finish_job()
+
+
+def test_a_job_that_older_software_has_begun_goes_on(rig):
+    """Which had no key `cohort`, and wrote the others as they are."""
+    rig.send(rig.devices[0], rig.devices[0].update())
+    rig.work()
+    store = rig.parts.archive.store
+    with store.engine.begin() as connection:
+        (definition,) = connection.scalars(select(t.jobs.c.definition))
+        older = {key: value for key, value in json.loads(definition).items() if key != "cohort"}
+        connection.execute(t.jobs.update().values(definition=json.dumps(older).encode()))
+    before = rig.devices[0].manifest_hash
+    rig.crash()
+    rig.boot()
+    assert rig.devices[0].manifest_hash == before
+    assert rig.told(Started)[-1].resumed
 
 
 def test_the_key_of_a_closed_round_is_nowhere_in_the_files(rig):
