@@ -16,7 +16,7 @@ from fedloom.learning.model_file import load as load_model
 from fedloom.wire.messages import Phase, Verdict
 from simulation import demo
 from simulation.baselines import pool, train_centrally
-from simulation.cli import find_sources, new_directory
+from simulation.cli import find_sources, new_directory, simulate
 from simulation.digits import digits_case
 from simulation.history import History, record
 from simulation.progress import follow
@@ -122,6 +122,28 @@ def test_sources_are_the_data_files_of_a_folder_in_order(tmp_path: Path) -> None
         find_sources(tmp_path, 4)
     with pytest.raises(InputError, match="there is no such folder"):
         find_sources(tmp_path / "none", 0)
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ("[rounds]\ncount = 1\ndevices = 3\n", "waits for 3 devices, but there are 2 data files"),
+        (
+            '[rounds]\ncount = 1\n[cohort]\nrequire = ["site"]\n',
+            "cohort.require: the devices of a simulation have no lab",
+        ),
+    ],
+)
+def test_a_job_that_no_simulation_could_begin_is_refused(tmp_path: Path, table: str, problem: str) -> None:
+    path = tmp_path / "job.toml"
+    head = 'name = "line"\n[model]\ninputs = 1\noutputs = 1\n[data]\nfeatures = ["x"]\ntarget = "y"\n'
+    path.write_text(f'{head}[training]\nloss = "mse"\n{table}')
+    (tmp_path / "data").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / "data" / name).touch()
+    with pytest.raises(InputError, match=problem):
+        simulate(path, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_never_goes_into_a_directory_that_has_something_in_it(
