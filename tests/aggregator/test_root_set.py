@@ -13,6 +13,7 @@ from fedloom.command import main
 from fedloom.data.config import SourceConfig
 from fedloom.errors import ConfigError, DataError
 from fedloom.job import load_job
+from fedloom.learning.standardise import Standardiser
 from fedloom.wire import encoding
 from fedloom.wire.messages import Update
 from strategies import FusionError
@@ -112,6 +113,14 @@ def test_it_trains_the_same_for_a_round_and_otherwise_for_another(trained):
 
 def test_it_trains_on_all_samples_towards_them(trained):
     np.testing.assert_allclose(trained(1, local_epochs=400, batch_size=0), [1, 1, 1, 0], atol=0.01)
+
+
+def test_samples_are_standardised_as_the_model_wants_them(make_job):
+    rig = make_job()
+    job = load_job(rig.config.job)
+    own, plan = root_set.load(rig.config, job), msgspec.structs.replace(job.training, local_epochs=400, batch_size=0)
+    half = Standardiser(np.zeros(3, np.float32), np.full(3, 2.0, np.float32))
+    np.testing.assert_allclose(own.update(1, plan, np.zeros(4, np.float32), half), [2, 2, 2, 0], atol=0.05)
 
 
 def test_training_that_diverges_makes_no_model(trained):
