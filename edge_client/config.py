@@ -10,6 +10,7 @@ import msgspec
 
 from fedloom import config
 from fedloom.data.config import SourceConfig
+from fedloom.errors import ConfigError
 from fedloom.link.config import MqttConfig, resolve
 from fedloom.wire.chunks import MAX_FRAME
 
@@ -31,7 +32,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     max_model_bytes: Bytes = 64 * 2**20
     max_outbox_bytes: Bytes = 256 * 2**20
-    """The update that waits for its receipt, with its error-feedback residual; on disk."""
+    """The update that waits for its receipt, with its error-feedback residual or an app's context; on disk."""
     max_frame_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_FRAME)] = MAX_FRAME
     """A larger update travels in pieces of this size; smaller ones where the link is too slow, or too often cut, for
     one to get through."""
@@ -46,11 +47,25 @@ class Power(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Leave the broker when the aggregator does not want this device for a while, and come back by itself in time."""
 
 
+class Flower(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The Flower ClientApp that answers exchanges. It is this device's own code, and comes from nowhere else."""
+
+    app: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")]
+    """`package.module:attribute`, as in the app's pyproject.toml."""
+    directory: str = "."
+    """Where the package is; it also is the app's working directory."""
+    node_config: dict[str, bool | int | float | str] = {}
+    """What the app finds in `context.node_config`."""
+    idle_s: Annotated[float, msgspec.Meta(ge=1.0, le=86_400.0)] = 300.0
+    """The app's process ends when it has had nothing to do for so long; the next request starts it again."""
+
+
 class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that `fedloom-edge run` needs; paths are relative to the file."""
 
     broker: MqttConfig
-    data: SourceConfig
+    data: SourceConfig | None = None
+    """Not set: this device declines training and evaluation, and answers with its Flower app alone."""
     state: str = "state"
     """Directory of durable state; made if it is not there."""
     keys: str = "keys"
@@ -58,6 +73,8 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: Log = Log()
     limits: Limits = Limits()
     power: Power = Power()
+    flower: Flower | None = None
+    """Not set: this device declines exchanges."""
 
 
 def load_config(path: Path) -> EdgeConfig:
@@ -69,6 +86,9 @@ def load_config(path: Path) -> EdgeConfig:
     read = config.load(path, EdgeConfig, prefix=ENVIRONMENT_PREFIX)
     base = path.absolute().parent
     replace = msgspec.structs.replace
-    data = replace(read.data, path=str(base / read.data.path))
+    if read.data is None and read.flower is None:
+        raise ConfigError(str(path), "data", "is not there", "add [data], or [flower] for a Flower app")
+    data = read.data and replace(read.data, path=str(base / read.data.path))
     state, keys = str(base / read.state), str(base / read.keys)
-    return replace(read, broker=resolve(read.broker, base), data=data, state=state, keys=keys)
+    flower = read.flower and replace(read.flower, directory=str(base / read.flower.directory))
+    return replace(read, broker=resolve(read.broker, base), data=data, state=state, keys=keys, flower=flower)

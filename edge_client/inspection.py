@@ -1,15 +1,17 @@
 """What `fedloom-edge check` and `fedloom-edge status` have to say."""
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
-from edge_client.config import EdgeConfig
+from edge_client.config import EdgeConfig, Flower
 from edge_client.outbox import StateDirectory
 from edge_client.repair import model_problem
 from edge_client.state import DeviceState
-from fedloom.errors import DataError
+from fedloom.data.config import SourceConfig
+from fedloom.errors import ConfigError, DataError
 from fedloom.job import load_job
 from fedloom.link.config import read_password, tls_context
 from fedloom.trust.device_keys import is_there, load_credential, load_device_keys, load_root
@@ -66,7 +68,21 @@ def check(config: EdgeConfig, job_file: Path | None) -> list[str]:
         _root_line(keys.root.version, state),
         f"broker: {config.broker.host}:{config.broker.port}, {'TLS' if config.broker.tls else 'no TLS'}",
     ]
-    return [*lines, *(_check_data(config, job_file) if job_file else _check_file(config))]
+    if config.flower:
+        lines.append(_check_flower(config.flower))
+    if config.data is None:
+        return [*lines, "data: none, so only exchanges are answered"]
+    return [*lines, *(_check_data(config.data, job_file) if job_file else _check_file(config.data))]
+
+
+def _check_flower(flower: Flower) -> str:
+    if find_spec("flwr") is None:
+        raise ConfigError("the configuration", "flower", "flwr is not installed", "run: pip install 'fedloom[flower]'")
+    if not Path(flower.directory).is_dir():
+        raise ConfigError(
+            "the configuration", "flower.directory", f"{flower.directory} is no directory", "name the app's"
+        )
+    return f"flower: {flower.app} in {flower.directory}; that it can be imported shows when it is asked"
 
 
 def _root_line(version: int, state: DeviceState | None) -> str:
@@ -75,8 +91,8 @@ def _root_line(version: int, state: DeviceState | None) -> str:
     return f"root: version {version}"
 
 
-def _check_file(config: EdgeConfig) -> list[str]:
-    path = Path(config.data.path)
+def _check_file(source: SourceConfig) -> list[str]:
+    path = Path(source.path)
     try:
         with path.open("rb"):
             size = path.stat().st_size
@@ -85,14 +101,14 @@ def _check_file(config: EdgeConfig) -> list[str]:
     return [f"data: {path}, {size} bytes; give --job to read it as a job would"]
 
 
-def _check_data(config: EdgeConfig, job_file: Path) -> list[str]:
+def _check_data(source: SourceConfig, job_file: Path) -> list[str]:
     from fedloom.data.prepare import check_width, prepare
 
     job = load_job(job_file)
-    prepared = prepare(config.data, job.data, job.training.loss, job.seed)
-    check_width(config.data, prepared, job.model.inputs)
+    prepared = prepare(source, job.data, job.training.loss, job.seed)
+    check_width(source, prepared, job.model.inputs)
     counts = f"{prepared.train.samples} samples to train on, {prepared.holdout.samples} held out"
-    return [f"data: {config.data.path}, {counts}, {job.model.inputs} features", f"job: {job.name} can use it"]
+    return [f"data: {source.path}, {counts}, {job.model.inputs} features", f"job: {job.name} can use it"]
 
 
 def status(config: EdgeConfig) -> Status:

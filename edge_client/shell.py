@@ -19,17 +19,20 @@ from edge_client.incarnation import next_incarnation
 from edge_client.memory import give_back
 from edge_client.outbox import STATE_REMEDY, StateDirectory
 from edge_client.repair import old_copy
-from edge_client.rounds import Bounds
+from edge_client.rounds import Bounds, declined
 from edge_client.session import Session
 from edge_client.state import DeviceState
+from fedloom.data.config import SourceConfig
 from fedloom.errors import ConfigError, LinkError, StoreError
 from fedloom.failpoints import failpoint
 from fedloom.link import base
 from fedloom.link.backoff import draw
 from fedloom.notify import Notifier
 from fedloom.trust.device_keys import DeviceKeys, load_device_keys
+from fedloom.wire.messages import Phase
 
 if TYPE_CHECKING:
+    from edge_client.flower.runner import FlowerRunner
     from edge_client.training import Training
 
 MakeLink = Callable[[EdgeConfig, str, base.OnEvent, base.MakeWill], base.Link]
@@ -94,6 +97,7 @@ class Daemon:
         self._directory.hold()
         self._session = open_session(config, keys, self._directory)
         self._training: Training | None = None
+        self._app: FlowerRunner | None = None
         self._queue: queue.SimpleQueue[base.Event | None] = queue.SimpleQueue()
         self._work: events.Work | None = None
         self._peek: bytes | None = None
@@ -135,6 +139,7 @@ class Daemon:
             raise
         finally:
             self._link.close()
+            self._forget_work()
             self._directory.release()
 
     def catch_signals(self) -> None:
@@ -267,7 +272,7 @@ class Daemon:
         self._notifier.say("STATUS=working on job {} ({} {})".format(*where))
         log.debug("work.begun job=%s phase=%s round=%d", *where)
         began_s = self._clock()
-        answer = self._trainer().run(work, self._should_stop)
+        answer = self._answer(work)
         if answer is None:
             log.info("work.interrupted job=%s phase=%s round=%d", *where)
             return  # begun again, unless what interrupted it has ended it
@@ -275,15 +280,38 @@ class Daemon:
         log.info("work.done job=%s phase=%s round=%d seconds=%.3f", *where, self._clock() - began_s)
         self._handle(events.Trained(work, answer))
 
-    def _trainer(self) -> "Training":
+    def _answer(self, work: events.Work) -> events.Answer | None:
+        if work.manifest.phase is Phase.EXCHANGE:
+            return self._runner().run(work, self._should_stop)
+        if self._config.data is None:
+            return declined("this device has no data: its configuration has no [data] table")
+        return self._trainer(self._config.data).run(work, self._should_stop)
+
+    def _trainer(self, source: SourceConfig) -> "Training":
         """Made with the first work: idle, a device does without all that training needs."""
         from edge_client.training import Training
 
         if self._training is None:
             kept = self._directory.residuals.read, self._directory.controls.read
             own = self._directory.personals.read
-            self._training = Training(self._config.data, self._device, *kept, self._notifier.alive, own)
+            self._training = Training(source, self._device, *kept, self._notifier.alive, own)
         return self._training
+
+    def _runner(self) -> "FlowerRunner":
+        """Likewise."""
+        from edge_client.flower.runner import FlowerRunner
+
+        if self._app is None:
+            context, limit = self._directory.residuals.read, self._config.limits.max_outbox_bytes
+            self._app = FlowerRunner(self._config.flower, self._device, context, limit)
+        return self._app
+
+    def _forget_work(self) -> None:
+        """The next work reads data and configuration again."""
+        self._training = None
+        if self._app is not None:
+            self._app.close()
+            self._app = None
 
     def _should_stop(self) -> bool:
         """Called before each step of training."""
@@ -305,7 +333,7 @@ class Daemon:
             return
         old, self._config = self._config, config
         logs.set_up(config.log)
-        self._training = None  # the next work reads the data again
+        self._forget_work()
         for name in ("broker", "state", "keys", "limits", "power"):
             if getattr(old, name) != getattr(config, name):
                 log.warning("config.unchanged key=%s reason=%r", name, "takes effect at the next start")

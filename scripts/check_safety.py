@@ -48,6 +48,7 @@ EXCEPTIONS = {
         "numpy.random",
     ): "who is invited follows from the job's seed: a run can be repeated",
     ("aggregator/cohorts/base.py", "numpy.random"): "the type of what `aggregator/cohort.py` hands to a rule",
+    ("aggregator/flower/serve.py", "random"): "strategies of Flower sample nodes with it: a run can be resumed",
     ("aggregator/initial.py", "numpy.random"): "the first weights follow from the job's seed; all devices see them",
     (
         "aggregator/root_set.py",

@@ -10,13 +10,15 @@ from tracked import ROOT
 
 DEVICE_SET = {"cffi", "cryptography", "fedloom", "msgspec", "numpy", "paho-mqtt", "pycparser", "typing-extensions"}
 ABSENT = ("flwr", "torch", "sqlalchemy", "typer", "rich", "pydantic", "sklearn", "amqtt")
+FLOWER = ("fedloom.flower.convert", "edge_client.flower.host")
+"""Imported only in the process of a Flower app, which a device's own configuration names."""
 
 PROBE = f"""
 import importlib, importlib.metadata, importlib.util, pkgutil
 import edge_client, fedloom
 for room in (fedloom, edge_client):
     for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
-        if not module.name.endswith(".__main__"):
+        if not module.name.endswith(".__main__") and module.name not in {FLOWER!r}:
             importlib.import_module(module.name)
 around = [name for name in {ABSENT!r} if importlib.util.find_spec(name)]
 assert not around, f"a device must not have {{around}}"

@@ -77,6 +77,6 @@ def test_a_state_that_was_lost_with_the_clock_set_back_is_outranked(
 
 def test_reading_and_evaluating_feed_the_watchdog(config: EdgeConfig) -> None:
     daemon = Daemon(config, lambda: config, lambda _, name, tell, will: MemoryLink(MemoryBroker(), name, tell))
-    assert daemon._trainer()._alive == daemon._notifier.alive
+    assert daemon._trainer(daemon._config.data)._alive == daemon._notifier.alive
     daemon.stop()
     daemon.run()  # lets go of the state directory

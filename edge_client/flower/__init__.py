@@ -1,0 +1,1 @@
+"""Runs an unmodified Flower ClientApp: the daemon's side without flwr, and the process that has it."""

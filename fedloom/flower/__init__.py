@@ -1,0 +1,1 @@
+"""Flower's records beside ours. Needs flwr; imported only where somebody's own configuration names a Flower app."""
