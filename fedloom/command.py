@@ -34,6 +34,7 @@ COMMANDS = {
     "job": Command("aggregator.cli", "server", "check a job file"),
     "model": Command("aggregator.cli", "server", "show a saved model, or export it to ONNX"),
     "broker": Command("aggregator.broker.cli", "server", "configure a broker: access list, certificates, limits"),
+    "flower": Command("aggregator.flower.cli", "server,flower", "run an unmodified Flower ServerApp on the federation"),
     "doctor": Command("aggregator.doctor_cli", "server", "check clock, keys, disk and broker, and say what to do"),
     "simulate": Command("simulation.cli", "sim", "run a job on this machine: a broker, an aggregator and its devices"),
     "demo": Command("simulation.cli", "sim", "watch a fleet learn from real recordings, in about a minute"),
