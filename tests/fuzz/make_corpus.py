@@ -18,6 +18,7 @@ from fedloom.learning.spec import ModelSpec
 from fedloom.trust import certificates, documents
 from fedloom.trust.tokens import PREFIX, Token, write_token
 from fedloom.wire import messages as m
+from fedloom.wire import records
 from fedloom.wire.chunks import Transfer, chunk_hashes, split
 from fedloom.wire.encoding import encode
 from fedloom.wire.envelope import Header, Type, write_clear
@@ -65,6 +66,12 @@ ENROL = m.Enrol(
 )
 MEMBERSHIP = m.Membership(bytes(32), m.Admission.ACCEPTED, "", f.CREDENTIAL_DOCUMENT, f.CERTIFICATE, f.BROKER)
 REFUSED = m.Membership(b"D" * 32, m.Admission.REFUSED, "expired", b"", b"", None)
+CONTENT = {
+    "arrays": records.ArrayRecord({"w": records.Array.of(VECTOR), "n": records.Array.of(np.array([[True]]))}),
+    "metrics": records.MetricRecord({"loss": [1.0, 0.5], "n": 3}),
+    "config": records.ConfigRecord({"lr": 0.1, "names": ["a", "b"]}, {"key": b"k", "keys": [b"k"]}),
+}
+APP_REQUEST = records.Request("train", "1", 7, 60.0, {"epochs": 2, "fast": True}, CONTENT)
 TOKEN = write_token(Token(f.FEDERATION, f.TOKEN, b"S" * 32, sha256(f.ROOT_DOCUMENT).digest(), f.NEVER, f.BROKER))
 NEXT_ROOT = documents.Root(**{name: getattr(f.ROOT, name) for name in f.ROOT.__struct_fields__} | {"version": 2})
 
@@ -233,6 +240,12 @@ def seeds() -> dict[str, list[bytes]]:
         ],
         "encoding": vectors(),
         "model": models(),
+        "app_request": bodies(APP_REQUEST)[:2],
+        "app_reply": [
+            msgpack.encode(records.Reply(CONTENT)),
+            msgpack.encode(records.Reply(None, 2, "ValueError")),
+            msgpack.encode(records.Reply({"m": records.MetricRecord({"loss": float("nan")})})),
+        ],
         "brief": bodies(BRIEF),
         "once": [seal_once(b"plain", f.BRIEF_KEY, b"fedloom/1/brief"), b""],
         "root": [f.ROOT_DOCUMENT, f.ROOT_DOCUMENT[:-1], NESTED, HUGE],

@@ -16,6 +16,7 @@ from fedloom.trust.certificates import check_certificate, public_key_in
 from fedloom.trust.signing import SigningKey
 from fedloom.wire import encoding as codec
 from fedloom.wire import messages as m
+from fedloom.wire import records
 from fedloom.wire.brief import open_brief
 from fedloom.wire.chunks import Chunks, read_missing, read_question
 from fedloom.wire.envelope import parse
@@ -146,6 +147,25 @@ def model(data: bytes) -> None:
     assert opened.weights.size == weights
     assert (opened.control is not None) == bool(flags & 4)
     assert opened.control is None or opened.control.size == weights
+
+
+def app_request(data: bytes) -> None:
+    """As a device reads it; each array of what is accepted can be looked at."""
+    _look_at(records.read_request(data).content)
+
+
+def app_reply(data: bytes) -> None:
+    """As the aggregator reads it."""
+    _look_at(records.read_reply(data).content or {})
+
+
+def _look_at(content: dict[str, records.Record]) -> None:
+    for record in content.values():
+        for value in record.items.values():
+            if isinstance(value, records.Array):
+                values = value.values()
+                assert values.shape == value.shape
+                assert values.dtype == value.dtype
 
 
 def brief(data: bytes) -> None:

@@ -41,6 +41,8 @@ TARGETS: dict[str, Weighted] = {
     "topics": Weighted(parsers.topics, 20),
     "encoding": Weighted(parsers.encoding, 20),
     "model": Weighted(parsers.model),
+    "app_request": Weighted(parsers.app_request, prefix=0),
+    "app_reply": Weighted(parsers.app_reply, prefix=0),
     "brief": Weighted(parsers.brief, prefix=0),
     "once": Weighted(parsers.once, 2),
     "root": Weighted(parsers.root),
