@@ -21,12 +21,14 @@ from fedloom.learning.plan import TrainPlan
 from fedloom.learning.standardise import Moments
 from fedloom.msgpack import decode
 from fedloom.trust.documents import Root
-from fedloom.wire import encoding, envelope
+from fedloom.wire import encoding, envelope, records
 from fedloom.wire.envelope import Envelope, Type
 from fedloom.wire.messages import Phase, Update, Verdict
 
 _BODY_OVERHEAD_BYTES = 4096
 """All of an update's body but the vector and the metrics, declined reason included."""
+_ANY_BYTES = 2**31
+"""Of an app's reply: `limits.max_update_bytes` is its bound."""
 _MAX_SUM = 1e300
 """Metrics up to here stay finite when those of a hundred million devices are added up."""
 _NORM_PART = 8192
@@ -194,6 +196,8 @@ def _vector_bytes(job: Job, plan: TrainPlan, phase: Phase) -> int:
     if phase is Phase.TRAIN:
         vectors = 2 if plan.correction == "scaffold" else 1
         return vectors * _encoded_bytes(job)
+    if phase is Phase.EXCHANGE:
+        return _ANY_BYTES
     return 8 * (1 + 2 * job.model.inputs) if phase is Phase.STATISTICS else 0
 
 
@@ -248,6 +252,8 @@ def _check_vector(update: Update, code: int, gate: Gate) -> None:
         raise Refused(Reason.WRONG_ENCODING, f"encoding {code}")
     if phase is Phase.TRAIN:
         _check_decoded(update.vector, gate, gate.job.update.max_norm, "norm")
+    elif phase is Phase.EXCHANGE:
+        records.read_reply(update.vector)
     elif phase is Phase.STATISTICS:
         _check_moments(update, gate.job)
     elif update.vector:

@@ -8,6 +8,7 @@ from aggregator.config import Retention
 from aggregator.damage import DamagedError, quarantine
 from aggregator.enrolment.decisions import Enrolments
 from aggregator.events import Decide, Decided, FleetChanged, Fuse, Fused, Renew, Renewed, Stored, Turn, Turned
+from aggregator.exchange.journal import Journal
 from aggregator.fusion import fuse
 from aggregator.recompute import Files
 from aggregator.records import Answer, RoundRecord
@@ -29,6 +30,7 @@ class Archive:
         strategy: Strategy,
         retention: Retention,
         root_set: RootSet | None,
+        journal: Journal | None = None,
     ) -> None:
         self.store, self.registry, self._states, self._spool = files
         self._enrolments = enrolments
@@ -36,6 +38,7 @@ class Archive:
         self._strategy = strategy
         self._retention = retention
         self._root_set = root_set
+        self._journal = journal
         self._opened: RoundRecord | None = None
         self._has_forgotten = False
         """Whether no key of a closed round is on the disk any more."""
@@ -77,6 +80,8 @@ class Archive:
             self._states.save(closed.strategy_state)
         if saved:
             failpoint("aggregator.fused")
+        if self._journal and turn.entry:
+            self._journal.write(turn.entry)
         self.store.turn(closed, saved, turn.opened, self._job.name, turn.standings)
         if saved:
             failpoint("aggregator.model-committed")

@@ -11,7 +11,6 @@ The one thing on disk that it touches itself is `Setup.incoming`: pieces of larg
 """
 
 from collections.abc import Set
-from typing import NamedTuple
 
 import msgspec
 
@@ -46,13 +45,13 @@ from aggregator.farewell import Farewell
 from aggregator.fleet import Fleet
 from aggregator.intake import Intake
 from aggregator.notices import Ready, RoundClosed, Stalled, Started
-from aggregator.own_manifest import signer_of
+from aggregator.own_manifest import own_manifest, signer_of
 from aggregator.pace import Pace
 from aggregator.patience import Patience
 from aggregator.progress import Opened, Progress, Setup
 from aggregator.reception import Reception
 from aggregator.records import Answer, Invitation, Outcome, RoundRecord, Snapshot
-from aggregator.stages import Stage
+from aggregator.stages import Stage, Turning
 from aggregator.throttle import Throttle
 from aggregator.writer import Writer
 from fedloom.errors import Reason, Refused
@@ -61,14 +60,6 @@ from fedloom.wire.messages import Phase
 
 _TOLD = (Reason.OLD, Reason.BAD_CREDENTIAL)
 """Why a presence is refused, where a person can do something about it."""
-
-
-class _Turning(NamedTuple):
-    """What to say when a turn is durable."""
-
-    closed: RoundClosed | None
-    opened: RoundRecord | None
-    began_s: float
 
 
 class Coordinator:
@@ -81,12 +72,12 @@ class Coordinator:
         self._snapshot = snapshot
         self._writer = Writer(setup.root, setup.aggregator, setup.signing, setup.entropy)
         memory = Memory(setup.rule, snapshot.standings)
-        self._progress = Progress(setup, snapshot, self._writer, memory)
+        self._progress = self._make_progress(setup, snapshot, memory)
         self._announcer = Announcer(fleet, self._writer, snapshot.manifests, setup.documents, self._progress.counted)
         self._intake: Intake | None = None
         self._invitations: dict[bytes, Invitation] = {}
-        self._turning = _Turning(None, None, 0.0)
-        self._began_s = 0.0
+        self._turning = Turning(None, None, 0.0)
+        self._began_s = self._deadline_s = 0.0
         self._attendance = Attendance(fleet, setup.job.rounds)
         self._patience = Patience(setup.job.rounds.deadline_s)
         self._throttle = Throttle(fleet)
@@ -96,6 +87,9 @@ class Coordinator:
         self._reception = Reception(setup, snapshot, fleet, self._writer, memory, *parts)
         self._dropped = 0
         """Messages since the last round was closed that were too many, or presence that was not believed."""
+
+    def _make_progress(self, setup: Setup, snapshot: Snapshot, memory: Memory) -> Progress:
+        return Progress(setup, snapshot, self._writer, memory)
 
     @property
     def newest_manifest(self) -> tuple[int, bytes]:
@@ -123,6 +117,8 @@ class Coordinator:
                 return self._on_link(event, now)
             case Begin():
                 return self._begin(now)
+            case _:
+                return []  # of an app, see aggregator.exchange
 
     def _on_link(self, event: LinkUp | LinkDown | Sent | Unsent, now: Now) -> list[Action]:
         match event:
@@ -277,7 +273,11 @@ class Coordinator:
     def _can_open(self, now: Now) -> bool:
         if self._progress.next.phase is Phase.DONE:
             return True
-        is_enough = len(self._fleet.ready) >= self._needed(now) and now.monotonic_s >= self._patience.until_s
+        is_enough = (
+            not self._progress.is_idle
+            and len(self._fleet.ready) >= self._needed(now)
+            and now.monotonic_s >= self._patience.until_s
+        )
         return is_enough and self._pace.awaits(now.monotonic_s) is None
 
     def _needed(self, now: Now) -> int:
@@ -286,7 +286,7 @@ class Coordinator:
 
     def _commit(self, turn: Turn, notice: RoundClosed | None, now: Now) -> list[Action]:
         self.stage = Stage.TURNING
-        self._turning = _Turning(notice, turn.opened, now.monotonic_s)
+        self._turning = Turning(notice, turn.opened, now.monotonic_s)
         return [turn]
 
     def _turned(self, now: Now) -> list[Action]:
@@ -308,7 +308,7 @@ class Coordinator:
         actions.append(Tell(round_notices.opened(opened)))
         for each in held:
             actions += self._intake.take(each.blob, each.received, now) if self._intake else []
-        return [*actions, WakeAt(now.monotonic_s + self._setup.job.rounds.deadline_s), *self._close_if_due(now)]
+        return [*actions, WakeAt(self._deadline_s), *self._close_if_due(now)]
 
     def _wait(self, now: Now) -> list[Action]:
         """The round is closed, and the next cannot be opened yet; perhaps it can by now."""
@@ -327,7 +327,10 @@ class Coordinator:
         self._began_s = now.monotonic_s
         self._dropped += self._intake.refusals.total() if self._intake else 0
         self._invitations = {each.device: each for each in opened.invitations}
-        self._intake = self._reception.open(opened, self._progress.plan(opened), answers, now.monotonic_s)
+        self._deadline_s = now.monotonic_s + own_manifest(opened.manifest).deadline_s
+        self._intake = self._reception.open(
+            opened, self._progress.plan(opened), answers, now.monotonic_s, self._deadline_s
+        )
 
     def _linger(self, now: Now) -> list[Action]:
         """The final model was announced (again)."""

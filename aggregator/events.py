@@ -3,11 +3,13 @@
 from typing import NamedTuple
 
 from aggregator.enrolment.records import Decision, Grant, JoinRequest
+from aggregator.exchange.letters import Entry, Letter, Settled
 from aggregator.notices import AnyNotice
 from aggregator.records import Answer, ClosedRound, DeviceRecord, Figures, NewModel, RoundRecord, Standing
 from fedloom.learning.layout import Vector
 from fedloom.learning.standardise import Standardiser
 from fedloom.link.base import MQTT_MAX_PACKET_BYTES, Received, Sent
+from fedloom.wire.records import Reply
 
 
 class Now(NamedTuple):
@@ -69,6 +71,8 @@ class FusionResult(NamedTuple):
     metrics: Figures
     devices: int
     samples: int
+    replies: tuple[tuple[bytes, Reply], ...] = ()
+    """Of each device's app, after an exchange."""
 
 
 class Fused(NamedTuple):
@@ -94,7 +98,26 @@ class Renewed(NamedTuple):
     grants: tuple[Grant, ...]
 
 
-JobEvent = Begin | LinkUp | LinkDown | Sent | Unsent | Tick | FleetChanged | Received | Stored | Fused | Turned
+class Asked(NamedTuple):
+    """An app on this host wants these delivered; each is settled once, by `Settle`."""
+
+    letters: tuple[Letter, ...]
+
+
+class Withdrawn(NamedTuple):
+    """The app waits for these no longer: they are settled now, with what has come."""
+
+    ids: frozenset[str]
+
+
+class Ended(NamedTuple):
+    """The app is through, and the run with it."""
+
+
+ExchangeEvent = Asked | Withdrawn | Ended
+JobEvent = (
+    Begin | LinkUp | LinkDown | Sent | Unsent | Tick | FleetChanged | Received | Stored | Fused | Turned | ExchangeEvent
+)
 Event = JobEvent | Decided | Renewed
 
 
@@ -139,6 +162,8 @@ class Turn(NamedTuple):
     opened: RoundRecord | None
     standings: tuple[Standing, ...] = ()
     """What is known with it of the devices that it invites, where that is kept."""
+    entry: Entry | None = None
+    """For the journal of an app's run."""
 
 
 class Decide(NamedTuple):
@@ -183,10 +208,16 @@ class Listen(NamedTuple):
     filters: frozenset[str]
 
 
+class Settle(NamedTuple):
+    """Tell the app what became of its letters."""
+
+    settled: tuple[Settled, ...]
+
+
 class Finish(NamedTuple):
     """The job is done, and its devices are gone or have had time to take the result."""
 
 
 Order = Store | Fuse | Turn | Decide | Renew
 """What the worker thread carries out."""
-Action = Publish | Acknowledge | Order | WakeAt | Tell | Warn | Resubscribe | Listen | Finish
+Action = Publish | Acknowledge | Order | WakeAt | Tell | Warn | Resubscribe | Listen | Settle | Finish

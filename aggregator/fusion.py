@@ -15,6 +15,7 @@ from fedloom.job import Job
 from fedloom.learning.metrics import Metrics
 from fedloom.learning.standardise import Moments, Standardiser
 from fedloom.wire.messages import Phase
+from fedloom.wire.records import read_reply
 from strategies import FusionError, Strategy
 from strategies.base import State, check_finite
 
@@ -46,6 +47,9 @@ def fuse(
     )
     if order.opened.phase is Phase.STATISTICS:
         return result._replace(standardiser=_standardiser(spool.read(segment, entries), job))
+    if order.opened.phase is Phase.EXCHANGE:
+        spooled = spool.read(segment, entries)
+        return result._replace(replies=tuple((each.device, read_reply(each.update.vector)) for each in spooled))
     trains = order.opened.phase is Phase.TRAIN
     evaluations = spool.read(segment, _evaluations(entries))
     result = result._replace(metrics=_metrics(evaluations, job, job.figures_of(trains=trains)))

@@ -2,7 +2,8 @@
 
     event         fields
     ready         devices (how many are ready), needed (how many the job waits for), sleeping (until they are wanted)
-    round_opened  round, attempt, phase (statistics | train | evaluate), invited (devices), target (updates aimed at)
+    round_opened  round, attempt, phase (statistics | train | evaluate | exchange), invited (devices), target (updates
+                  aimed at)
     update        round, attempt, device (its name), verdict (accepted | declined | rejected | late), reason, bytes,
                   staleness (versions of the model since the one that it was trained from; asynchronous jobs)
                   (of the refusals of one device in a round, the 1st, 2nd, 4th, 8th … are told)

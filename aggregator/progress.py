@@ -49,6 +49,8 @@ class Setup(NamedTuple):
     """Where large updates lie until they are whole; None: in memory."""
     model_path: Callable[[int], str]
     """Where the file of a version is, for the operator."""
+    request: bytes = b""
+    """Of the exchange that the process before has left open."""
 
 
 class Opened(NamedTuple):
@@ -81,6 +83,11 @@ class Progress:
         self.next = phases.first(setup.job, setup.initial.standardiser is not None)
         if snapshot.newest:
             self._resume(snapshot.newest, snapshot.outcome)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing yet that the next round could be for."""
+        return False
 
     @property
     def newest_manifest(self) -> tuple[int, bytes]:

@@ -41,7 +41,9 @@ class Reception:
         self._attendance = attendance
         self._pace = pace
 
-    def open(self, opened: RoundRecord, plan: TrainPlan, answers: tuple[Answer, ...], now_s: float) -> Intake:
+    def open(
+        self, opened: RoundRecord, plan: TrainPlan, answers: tuple[Answer, ...], now_s: float, deadline_s: float
+    ) -> Intake:
         """For a round that is durable, in which the devices follow `plan`, `answers` being there already.
 
         Raises:
@@ -66,7 +68,7 @@ class Reception:
             [each.device for each in opened.invitations],
             opened.target,
             setup.job.rounds,
-            now_s + setup.job.rounds.deadline_s,
+            deadline_s,
             version=opened.manifest_version,
             is_buffer=gate.is_buffer,
         )

@@ -80,7 +80,8 @@ def describe(notice: AnyNotice) -> str:
         case Stalled():
             return f"waiting: {notice.reason}"
         case Done():
-            return f"done: {notice.model}{headline(notice.metrics, _SHOWN, _MAX_SHOWN)}"
+            what = f"done: {notice.model}" if notice.model else f"done, after {notice.rounds} rounds"
+            return f"{what}{headline(notice.metrics, _SHOWN, _MAX_SHOWN)}"
         case _:
             return _of_joining(notice)
 

@@ -38,7 +38,7 @@ def closed(intake: Intake, outcome: Outcome, reason: str, result: FusionResult |
 
 def done(setup: Setup, progress: Progress, record: RoundRecord) -> Done:
     """The job is done, with this last round."""
-    model = setup.model_path(record.model_version or 0)
+    model = "" if record.model_version is None else setup.model_path(record.model_version)
     figures = progress.history[-1] if progress.history and setup.job.rounds.evaluate else {}
     return Done(setup.job.name, max(0, record.round - 1), model, figures)
 

@@ -65,8 +65,9 @@ class Service:
         exit_when_done: bool = False,
         notifier: Notifier | None = None,
         housekeeping: Callable[[], None] = lambda: None,
+        settle: Callable[[ev.Settle], None] = lambda _: None,
     ) -> None:
-        """`broker`: its host and port, for the operator; `housekeeping` is called every HOUSEKEEPING_S."""
+        """`broker`: its host and port; `housekeeping` is called every HOUSEKEEPING_S, `settle` in the loop's thread."""
         self._core = core
         self._archive = archive
         self._topics = topics
@@ -75,7 +76,7 @@ class Service:
         self._exit_when_done = exit_when_done
         self._notifier = notifier or Notifier()
         self._pulse = Pulse(2 * self._notifier.alive_every_s)
-        self._housekeeping = housekeeping
+        self._housekeeping, self._settle = housekeeping, settle
         self._gate = gate
         self._gate_timer: asyncio.TimerHandle | None = None
         self._is_subscribed = False
@@ -124,6 +125,10 @@ class Service:
     def stop(self) -> None:
         """End `run` soon; call from the loop's thread."""
         self._stop.set()
+
+    def post(self, event: ev.ExchangeEvent) -> None:
+        """An app's event, from any thread, while `run` goes on."""
+        self._loop.call_soon_threadsafe(self._handle, event)
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
@@ -198,7 +203,7 @@ class Service:
             self._is_subscribed = True
             self._link.subscribe(self._topics.all_states)
             self._link.subscribe(self._topics.all_up)
-            self._listen(frozenset({self._topics.all_enrol_up}))
+            self._hear(ev.Listen(frozenset({self._topics.all_enrol_up})))
         elif not held.is_all:
             self._link.subscribe(self._topics.all_states)  # devices do not repeat their presence; the broker does
         self._handle(ev.LinkUp(self._max_payload_bytes))
@@ -232,10 +237,10 @@ class Service:
                 self._tell(notice)
             case ev.Warn(problem):
                 log.warning("fleet.warning problem=%s", problem)
-            case ev.Resubscribe():
-                self._link.subscribe(self._topics.all_states)
-            case ev.Listen(filters):
-                self._listen(filters)
+            case ev.Settle():
+                self._settle(action)
+            case ev.Resubscribe() | ev.Listen():
+                self._hear(action)
             case ev.Finish() if self._exit_when_done:
                 self._stop.set()
 
@@ -250,12 +255,15 @@ class Service:
         self._orders.append(order)
         self._has_orders.set()
 
-    def _listen(self, filters: frozenset[str]) -> None:
-        for each in filters - self._joining:
+    def _hear(self, action: ev.Resubscribe | ev.Listen) -> None:
+        if isinstance(action, ev.Resubscribe):
+            self._link.subscribe(self._topics.all_states)
+            return
+        for each in action.filters - self._joining:
             self._link.subscribe(each)
-        for each in self._joining - filters:
+        for each in self._joining - action.filters:
             self._link.unsubscribe(each)
-        self._joining = filters
+        self._joining = action.filters
 
     def _publish(self, action: ev.Publish) -> None:
         if self._unsent:  # the order is kept: small ones behind it would take the room that it waits for

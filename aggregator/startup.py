@@ -1,6 +1,7 @@
 """Puts an aggregator together from its configuration and its state directory."""
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +17,7 @@ from aggregator.enrolment.decisions import Enrolments
 from aggregator.enrolment.registrar import Registrar
 from aggregator.enrolment.renewal import Renewal
 from aggregator.enrolment.writer import MembershipWriter
+from aggregator.exchange.journal import Journal
 from aggregator.fleet import Fleet
 from aggregator.incoming import Incoming
 from aggregator.initial import initial_model
@@ -26,7 +28,7 @@ from aggregator.opening import check_manifest
 from aggregator.past_rounds import Run
 from aggregator.progress import Setup
 from aggregator.recompute import Files
-from aggregator.records import Snapshot
+from aggregator.records import CurrentModel, Snapshot
 from aggregator.registry import Registry
 from aggregator.repair import Repair
 from aggregator.rival import RivalWatch
@@ -37,7 +39,7 @@ from aggregator.store import Store, open_store
 from fedloom.errors import ConfigError, StoreError
 from fedloom.job import Job, load_job
 from fedloom.learning.plan import TrainPlan
-from strategies import create_for, first_plan
+from strategies import Strategy, create_for, first_plan
 
 
 class Parts(NamedTuple):
@@ -48,6 +50,8 @@ class Parts(NamedTuple):
     gate: LinkGate
     client_id: str
     fleet: Fleet
+    run: bytes
+    """The run's id."""
 
 
 def assemble(loaded: Loaded) -> Parts:
@@ -60,15 +64,35 @@ def assemble(loaded: Loaded) -> Parts:
     """
     job = load_job(loaded.job)
     strategy = create_for(job, str(loaded.job))
-    rule = cohorts.create(job, str(loaded.job))
     plan = first_plan(strategy, job)
     check_manifest(job, plan, str(loaded.job))
     _check_update_size(job, plan, loaded)
-    initial = initial_model(job, loaded.job)
+    return assemble_for(job, strategy, initial_model(job, loaded.job), loaded)
+
+
+def assemble_for(
+    job: Job,
+    strategy: Strategy,
+    initial: CurrentModel,
+    loaded: Loaded,
+    conductor: type[Coordinator] = Coordinator,
+    *,
+    is_new: Callable[[Store], bool] = lambda _: False,
+    journal: Journal | None = None,
+) -> Parts:
+    """The same for a job that starts from `initial`; `is_new` says that no run before it is carried on.
+
+    An app's run has a `journal`.
+
+    Raises:
+        InputError: the job's rule for cohorts, or its root set, is wrong.
+        TrustError, StoreError: see `assemble`.
+    """
+    rule, plan = cohorts.create(job, str(loaded.job)), first_plan(strategy, job)
     root_set = load_root_set(loaded, job)
     own = keys.load(loaded.state)
     store = open_store(loaded.state, leads=True)
-    files, run = _open_files(store, loaded, job), _run(store, job)
+    files, run = _open_files(store, loaded, job), _run(store, job, is_new(store))
     snapshot = _snapshot(store, run, Repair(run, files, strategy, lambda: initial, root_set))
     if plan.correction != "none":
         snapshot = snapshot._replace(counted=history.counted(store, run.id))
@@ -87,15 +111,16 @@ def assemble(loaded: Loaded) -> Parts:
         check_ins_per_s=loaded.config.pace.check_ins_per_s,
         incoming=Incoming(loaded.state / "incoming"),
         model_path=lambda version: str(files.registry.path(version)),
+        request=journal.open(run.id, _open_round(snapshot)) if journal else b"",
     )
     fleet = Fleet(own.root, store.devices(), Wanted(job.cohort.require, job.cohort.exclude))
     enrolments = Enrolments(store, own, loaded.config.devices.credential_days, os.urandom)
-    archive = Archive(files, enrolments, job, strategy, loaded.config.retention, root_set)
+    archive = Archive(files, enrolments, job, strategy, loaded.config.retention, root_set, journal)
     archive.resume(snapshot.newest)
-    coordinator = Coordinator(setup, fleet, snapshot)
+    coordinator = conductor(setup, fleet, snapshot)
     gate = LinkGate(RivalWatch(own.root, lambda: coordinator.newest_manifest, store.leap()))
     core = _core(coordinator, own, fleet, loaded, enrolments.tokens())
-    return Parts(core, archive, gate, own.id.hex(), fleet)
+    return Parts(core, archive, gate, own.id.hex(), fleet, run.id)
 
 
 def _open_files(store: Store, loaded: Loaded, job: Job) -> Files:
@@ -122,10 +147,14 @@ def _check_update_size(job: Job, plan: TrainPlan, loaded: Loaded) -> None:
         raise ConfigError(str(loaded.job), "model", problem, f"raise that to {needed}, or make the model smaller")
 
 
-def _run(store: Store, job: Job) -> Run:
+def _open_round(snapshot: Snapshot) -> int | None:
+    return snapshot.newest.round if snapshot.newest and snapshot.outcome is None else None
+
+
+def _run(store: Store, job: Job, is_new: bool) -> Run:
     """The newest run if that is of the same job; else a new one."""
     newest = history.newest_job(store)
-    if newest is None or not _is_same(newest[2], job):
+    if is_new or newest is None or not _is_same(newest[2], job):
         identity = os.urandom(16)
         return Run(identity, job, store.begin_job(identity, job.name, msgspec.json.encode(job)))
     return past_rounds.find_run(store, newest[0].hex())

@@ -96,7 +96,8 @@ class Assignment:
         if round_ is None:
             return Step([])
         try:
-            self._model = self._fetch.open(round_.brief, round_.task.body.model_key, cipher)
+            is_request = round_.manifest.body.phase is Phase.EXCHANGE
+            self._model = self._fetch.open(round_.brief, round_.task.body.model_key, cipher, is_request=is_request)
         except Refused as refused:
             return self._unable(self._fetch.cancel(), round_, state, f"the model cannot be opened: {refused}")
         return self._work(round_, state)._replace(actions=self._fetch.cancel())

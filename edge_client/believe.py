@@ -129,7 +129,7 @@ def _check_order(manifest: Manifest, state: DeviceState) -> None:
 
 def _check_content(manifest: Manifest) -> None:
     """Refuse a manifest that cannot be followed, so that nothing after this has to doubt it."""
-    needs_model = manifest.phase in (Phase.TRAIN, Phase.EVALUATE)
+    needs_model = manifest.phase in (Phase.TRAIN, Phase.EVALUATE, Phase.EXCHANGE)
     if needs_model and manifest.model is None:
         raise Refused(Reason.MALFORMED, f"no model in phase {manifest.phase}")
     if manifest.phase is Phase.STATISTICS and manifest.model is not None:

@@ -95,12 +95,13 @@ class Delivery:
 
         Without a receipt it may have been accepted long ago all the same. The residual goes: it may be in the model
         already, and what an encoding has lost once is lost, then, but never counted twice. The variate stays, until a
-        task for a later manifest tells whether it counts; so there is no second answer to this one.
+        task for a later manifest tells whether it counts; so there is no second answer to this one. An app's context
+        is of no update: the app has run, and goes on from there.
         """
         entry, changes = self.entry, dict[str, bytes]()
         if entry is not None and entry.has_residual:
             changes |= {"residual": entry.digest, "residual_job": entry.job}
-            if not is_accepted:
+            if not (is_accepted or entry.is_exchange):
                 changes |= {"residual": b"", "residual_job": b""}
         if entry is not None and entry.has_control:
             changes |= {"offered": entry.digest, "answered": entry.manifest}

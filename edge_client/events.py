@@ -85,6 +85,8 @@ class Model(NamedTuple):
     control_hash: bytes = b""
     control: Vector | None = None
     """(p,): the server's control variate, where the strategy has one."""
+    request: bytes = b""
+    """In an exchange, what the app is asked; then there are no weights."""
 
 
 class Work(NamedTuple):
@@ -97,7 +99,7 @@ class Work(NamedTuple):
     model: Model | None
     """None in the statistics round."""
     residual: bytes
-    """Names the stored error-feedback residual of this job; empty is none."""
+    """Names the stored error-feedback residual of this job, in an exchange the app's context; empty is none."""
     control: bytes = b""
     """Names the stored control variate of this job; empty: it is zero."""
 
@@ -109,7 +111,7 @@ class Answer(NamedTuple):
     encoding: int = 0
     """Code of the vector's encoding; 0 where there is none."""
     residual: bytes | None = None
-    """The new error-feedback residual, little-endian float32; None leaves the old one as it is."""
+    """The new error-feedback residual, little-endian float32, or the app's new context; None leaves the old one."""
     control: bytes | None = None
     """The control variate that this update makes, likewise; it becomes current when the aggregator has counted it."""
     personal: bytes | None = None

@@ -11,11 +11,13 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+import numpy as np
+
 from edge_client.events import Action, KeepChunk, Log, Model, OpenDownload, ReadDownload, Subscribe, Unsubscribe
 from fedloom.link.backoff import full_jitter_s
 from fedloom.wire.chunks import Chunks
 from fedloom.wire.messages import Brief, ModelRef
-from fedloom.wire.model_blob import open_model
+from fedloom.wire.model_blob import open_model, open_plain
 from fedloom.wire.topics import Topics
 
 MAX_WINDOW = 16
@@ -146,13 +148,16 @@ class Fetch:
         self._tries += 1
         return self._ask(now_s, list(self._asked)[:PASSED])
 
-    def open(self, brief: Brief, key: bytes, cipher: bytes = b"") -> Model:
-        """The complete model in the clear.
+    def open(self, brief: Brief, key: bytes, cipher: bytes = b"", *, is_request: bool = False) -> Model:
+        """The complete model in the clear, or the request that takes its place.
 
         Raises:
             Refused: it is not what manifest and brief say, or the key does not fit.
         """
         assert self._ref is not None  # noqa: S101 - for the type checker: complete models have one
+        if is_request:
+            plain = open_plain(cipher or self._cipher, self._ref, key)
+            return Model(self._ref.plain_hash, np.empty(0, np.float32), None, request=plain)
         size, inputs = brief.spec.layout().size, brief.spec.inputs
         standardised = inputs if brief.data.standardise else None
         weights, standardiser, control = open_model(cipher or self._cipher, self._ref, key, size, standardised)

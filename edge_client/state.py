@@ -67,6 +67,8 @@ class OutboxEntry(msgspec.Struct, frozen=True, array_like=True):
     counts_until: Count = 0
     """Version of the newest manifest beside which it still counts; 0: it counts until the next one comes."""
     has_control: bool = False
+    is_exchange: bool = False
+    """What goes with it is not a residual but the context of an app, which has run, whatever becomes of its reply."""
 
 
 Record = TypeVar("Record", DeviceState, OutboxEntry)

@@ -12,7 +12,7 @@ from edge_client.state import OutboxEntry
 from fedloom import __version__, msgpack
 from fedloom.trust.device_keys import DeviceKeys
 from fedloom.wire.envelope import Envelope, Header, Type, write_clear, write_sealed
-from fedloom.wire.messages import Manifest, Presence
+from fedloom.wire.messages import Manifest, Phase, Presence
 from fedloom.wire.topics import Topics
 
 _READIES = 4
@@ -91,6 +91,7 @@ class Writer:
             blob=blob,
             counts_until=counts_until(manifest),
             has_control=answer.control is not None,
+            is_exchange=manifest.phase is Phase.EXCHANGE,
         )
 
     def _presence(self, state: Literal["ready", "sleeping", "disconnected", "lost"], sequence: int) -> Publish:

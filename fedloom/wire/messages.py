@@ -44,6 +44,8 @@ class Phase(StrEnum):
     """The last round: devices only evaluate the final model."""
     DONE = "done"
     """The job is over; this manifest names its final model."""
+    EXCHANGE = "exchange"
+    """Devices hand a request to an app of theirs and answer with its reply, see fedloom.wire.records."""
 
 
 class ModelRef(msgspec.Struct, frozen=True, array_like=True):
@@ -133,7 +135,7 @@ class Update(msgspec.Struct, frozen=True, array_like=True):
     """Sum of the training loss over the samples of the last epoch."""
     vector: bytes
     """The encoded weight difference, of the shared weights alone where a head stays on the device; in the statistics
-    round float64 moments; empty if it did not train."""
+    round float64 moments; in an exchange an app's reply; empty if it did not train."""
     metrics: bytes
     """Float64 metric sums of the manifest's model on the device's hold-out, and behind them those of its own model
     where it has one that is measured now; empty if it did not evaluate."""

@@ -63,6 +63,18 @@ def seal_model(
     return SealedModel(ref, cipher)
 
 
+def open_plain(cipher: bytes, ref: ModelRef, key: bytes) -> bytes:
+    """What was sealed: in an exchange the request, which takes the model's place.
+
+    Raises:
+        Refused: CANNOT_OPEN or HASH_MISMATCH.
+    """
+    plain = open_once(cipher, key, _DOMAIN)
+    if sha256(plain).digest() != ref.plain_hash:
+        raise Refused(Reason.HASH_MISMATCH)
+    return plain
+
+
 class OpenedModel(NamedTuple):
     """What was sealed."""
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from aggregator import events as ev
-from aggregator.coordinator import Stage
 from aggregator.notices import Done, Ready, RoundClosed, RoundOpened, Stalled, Started, UpdateSeen
 from aggregator.patience import ABORTS_BEFORE_STALL
+from aggregator.stages import Stage
 from fedloom.learning.model_file import load
 from fedloom.wire.messages import Phase, Update, Verdict
 from fedloom.wire.model_blob import open_model

@@ -222,6 +222,7 @@ NOTICES: list[AnyNotice] = [
     RoundClosed(1, 1, Phase.TRAIN, "aborted", "too few", 0, 0, 1, 60.0, {}, None, 0, 3),
     Stalled("no device is ready"),
     Done("watch", 20, "v0020.fedloom", {"accuracy": 0.98}),
+    Done("flower-app", 6, "", {}),
 ]
 
 
@@ -236,6 +237,7 @@ def test_notices_for_people():
         "round 1 (train) aborted: too few",
         "waiting: no device is ready",
         "done: v0020.fedloom | accuracy 0.98",
+        "done, after 6 rounds",
     ]
 
 
@@ -247,6 +249,7 @@ def test_notices_for_programs():
     rows = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [row["event"] for row in rows] == [
         "aggregator", "ready", "round_opened", "update", "update", "round_closed", "round_closed", "stalled", "done",
+        "done",
     ]  # fmt: skip
     assert rows[5]["metrics"] == {"accuracy": 0.5, "loss": 1.0}
     assert rows[6]["train_loss"] is None
