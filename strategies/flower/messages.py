@@ -1,6 +1,5 @@
 """Our updates as the messages that a strategy of Flower expects, and its arrays as our weights again."""
 
-import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -8,6 +7,7 @@ from flwr.app import Array, ArrayRecord, Message, MessageType, MetricRecord, Rec
 from flwr.serverapp.strategy import Strategy
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedloom.flower.nodes import node_of
 from fedloom.learning.layout import Layout, Vector
 from strategies.base import ClientUpdate, FusionError, Updates, check_finite
 
@@ -21,11 +21,6 @@ def have_identity() -> None:
             getattr(TaskIdentity, name)
         except RuntimeError:
             setattr(TaskIdentity, name, 0)
-
-
-def node_id(client: bytes) -> int:
-    """A device as Flower numbers nodes: 63 bits that stay the same from round to round."""
-    return int.from_bytes(hashlib.sha256(client).digest()[:8]) >> 1
 
 
 def to_arrays(weights: Vector, layout: Layout) -> ArrayRecord:
@@ -43,7 +38,7 @@ def _reply(update: ClientUpdate, arrays: ArrayRecord, strategy: Strategy, with_l
     metrics = MetricRecord({getattr(strategy, "weighted_by_key", "num-examples"): update.samples})
     if with_loss:
         metrics[getattr(strategy, "train_loss_key", "train_loss")] = float(update.loss)
-    asked = Message(RecordDict(), node_id(update.client), MessageType.TRAIN)
+    asked = Message(RecordDict(), node_of(update.client), MessageType.TRAIN)
     return Message(RecordDict({RECORD: arrays, "metrics": metrics}), reply_to=asked)
 
 

@@ -5,11 +5,11 @@ import peer_loop
 import pytest
 
 from fedloom import msgpack
+from fedloom.flower.nodes import node_of
 from fedloom.job import StrategyChoice
 from fedloom.learning.plan import TrainPlan
 from strategies import FusionError, UpdatesInMemory, create
 from strategies.flower.choice import KNOWN
-from strategies.flower.messages import node_id
 from strategies.testing import check_strategy
 
 PLAN = TrainPlan(loss="mse", learning_rate=0.3)
@@ -67,7 +67,7 @@ def test_a_strategy_of_ones_own_sets_the_plan_and_remembers():
     assert rates == [1.0, 0.5, pytest.approx(1 / 3)]
     seen = state.memory["seen"].items
     assert [item.items[0] for item in seen] == [1, 1, 2, 2, 3, 3]
-    nodes = {node_id(bytes([client]) * 16) for client in (0, 1)}
+    nodes = {node_of(bytes([client]) * 16) for client in (0, 1)}
     assert {node for node, _ in state.memory["by_node"].items} == nodes
 
 
