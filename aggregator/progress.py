@@ -70,6 +70,8 @@ class Progress:
         self.history = list(snapshot.history)
         self.aborted_in_row = snapshot.aborted_in_row
         self.strategy_state = snapshot.strategy_state
+        self.plan = setup.job.training
+        """What the devices do in the newest round."""
         self.counted = dict(snapshot.counted)
         """SHA-256 of the envelope of each device's last update that is in a model, where the devices have variates."""
         self._setup = setup
@@ -112,7 +114,7 @@ class Progress:
         self.aborted_in_row = 0
         if result.metrics:
             self.history = phases.remember([*self.history, result.metrics], self._setup.job.stopping)
-        if opened.phase is Phase.TRAIN and self.plan(opened).correction != "none":
+        if opened.phase is Phase.TRAIN and self.plan.correction != "none":
             self.counted |= {each.device: each.digest for each in answers if each.verdict is Verdict.ACCEPTED}
         self.strategy_state = result.strategy_state
         self.next = phases.after(step, self._setup.job, self.history)
@@ -125,10 +127,11 @@ class Progress:
         step, new = self.next, None
         if self.model is None and step.phase is not Phase.STATISTICS:
             new = self._adopt(self._setup.initial._replace(version=self._first_version), 0, 0, 0)
+        self.plan = self._plan_of(step)
         if self.model and (self.broadcast is None or self.broadcast.version != self.model.version):
             self.broadcast = self._sealed(self.model, step.phase, new_model_key(self._setup.entropy))
         place = Place(self._job_id, self._last_version, self._last_hash, self._closes)
-        record = self._opener.open(step, place, self.plan(step), self._cohort(step, ready), self.broadcast, utc_s)
+        record = self._opener.open(step, place, self.plan, self._cohort(step, ready), self.broadcast, utc_s)
         self._last_version, self._last_hash = record.manifest_version, record.manifest_hash
         trained = [each.device for each in record.invitations if each.train]
         return Opened(record, new, self._memory.asked(trained, step.round))
@@ -140,6 +143,7 @@ class Progress:
         if self.model and newest.model_key and newest.model_version == self.model.version:
             self.broadcast = self._sealed(self.model, newest.phase, newest.model_key)
         if outcome is None:
+            self.plan = self._plan_of(newest)
             return
         step = Step(newest.phase, newest.round, newest.attempt)
         if newest.phase is Phase.DONE:
@@ -161,8 +165,8 @@ class Progress:
         self.model = model
         return NewModel(model, model_hash(model.weights, model.standardiser), round_number, devices, samples)
 
-    def plan(self, place: Step | RoundRecord) -> TrainPlan:
-        """What the devices do in a round that comes now."""
+    def _plan_of(self, place: Step | RoundRecord) -> TrainPlan:
+        """What the devices do in a round, the strategy's state being the one that it begins with."""
         training = self._setup.job.training
         if place.phase is not Phase.TRAIN:
             return training
@@ -172,6 +176,8 @@ class Progress:
         return load_state(self.strategy_state, self._setup.strategy, self._setup.job.shared_layout.size)
 
     def _sealed(self, model: CurrentModel, phase: Phase, key: bytes) -> Broadcast:
+        """The same bytes for the same key: a variate changes with the model alone, and no version is in two phases of
+        which one sends it."""
         control = self._setup.strategy.broadcast(self._state()) if phase is Phase.TRAIN else None
         return broadcast(model, control, key, self._chunk_bytes)
 
