@@ -171,3 +171,32 @@ def test_what_a_killed_process_has_left_is_made_durable_before_it_counts(
     StateDirectory(directory.path).hold()
     outbox, residuals = directory.path / "outbox", directory.path / "residuals"
     assert {each.stat().st_ino for each in (directory.path.parent, directory.path, outbox, residuals)} <= set(synced)
+
+
+def test_variates_stay_as_long_as_the_state_or_an_update_names_them(directory: StateDirectory) -> None:
+    current, offered, waiting, gone = (entry(name) for name in (b"current", b"offered", b"waiting", b"gone"))
+    for each in (current, offered, waiting, gone):
+        directory.store(each, None, each.blob)
+    directory.write_state(DeviceState(b"D" * 16, 1, control=current.digest, offered=offered.digest))
+    for each in (current, offered, gone):
+        directory.drop(each.digest)
+    kept = {path.name for path in (directory.path / "controls").iterdir()}
+    assert kept == {each.digest.hex() for each in (current, offered, waiting)}
+    assert directory.controls.read(offered.digest) == b"offered"
+    assert directory.tidy(directory.read()).state == directory.read().state
+
+
+@pytest.mark.parametrize("name", ["control", "offered"])
+def test_a_damaged_variate_is_set_aside_and_the_state_names_it_no_more(directory: StateDirectory, name: str) -> None:
+    update = entry(b"update")
+    directory.store(update, None, b"variate")
+    directory.write_state(DeviceState(b"D" * 16, 1, **{name: update.digest}))  # type: ignore[arg-type]
+    directory.drop(update.digest)
+    path = directory.controls.file(update.digest)
+    path.write_bytes(path.read_bytes()[:-1])
+    found = directory.read()
+    assert [each.path for each in found.damaged] == [path]
+    state = directory.tidy(found).state
+    assert state is not None
+    assert getattr(state, name) == b""
+    assert [each.name for each in path.parent.iterdir()] == [f"{path.name}.damaged-1"]

@@ -201,8 +201,8 @@ seed decides what is built, what breaks and when; the same seed is the same run.
 - **I1, I2** Device k trains to the k-th one-hot vector, so a fused model shows whose updates are in it: those with an
   `accepted` receipt, none twice, none missing. A receipt is sent for what is durable, and is never contradicted while
   its round or the one after is open.
-- In jobs with SCAFFOLD, a quarter of all, a device's control variate has advanced with each of its updates that are in a
-  model and with no other, in each round and at the end, and the server's sum has.
+- In jobs with SCAFFOLD, a quarter of all, a device's control variate has advanced with each of its updates that are in
+  a model and with no other, in each round and at the end, and the server's sum has.
 - **I3** A committed round or model never disappears and never changes its hash; what is published is
   durable.
 - **I4** A device follows only manifests that the aggregator has published, each newer than the one before.
