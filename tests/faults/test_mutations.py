@@ -7,6 +7,7 @@ from sim.mutations import (
     manifest_not_persisted,
     old_manifest_believed,
     outbox_ignored,
+    personal_model_before_its_update,
     personal_model_left_behind,
     second_answer_wins,
     standings_forgotten,
@@ -27,7 +28,13 @@ RATES = {
     second_answer_wins: {"gremlin": 1.0, "kill": 0.0},
 }
 """What makes it likely that the guarantee matters."""
-FIRST = {fsync_tried_again: 20, manifest_not_persisted: 40, personal_model_left_behind: 40, second_answer_wins: 28}
+FIRST = {
+    fsync_tried_again: 20,
+    manifest_not_persisted: 20,
+    personal_model_before_its_update: 60,
+    personal_model_left_behind: 100,
+    second_answer_wins: 28,
+}
 """Where to begin, if not at 1: a device is seldom killed just then, or asked twice."""
 
 
