@@ -328,9 +328,7 @@ class Coordinator:
         self._dropped += self._intake.refusals.total() if self._intake else 0
         self._invitations = {each.device: each for each in opened.invitations}
         self._deadline_s = now.monotonic_s + own_manifest(opened.manifest).deadline_s
-        self._intake = self._reception.open(
-            opened, self._progress.plan, answers, now.monotonic_s, self._deadline_s
-        )
+        self._intake = self._reception.open(opened, self._progress.plan, answers, now.monotonic_s, self._deadline_s)
 
     def _linger(self, now: Now) -> list[Action]:
         """The final model was announced (again)."""
