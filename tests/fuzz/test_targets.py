@@ -16,7 +16,7 @@ from fedloom.errors import Reason, Refused
 
 RUN = Path(__file__).parent / "run.py"
 MUTATIONS = 1500
-MAX_CORPUS_FILES, MAX_CORPUS_BYTES = 240, 300_000
+MAX_CORPUS_FILES, MAX_CORPUS_BYTES = 250, 300_000
 
 
 def corpus(target):
