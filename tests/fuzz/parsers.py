@@ -145,7 +145,7 @@ def model(data: bytes) -> None:
     ref = m.ModelRef(1, sha256(named[:split]).digest(), bytes(32), max(1, len(cipher)), 1024, (), control)
     opened = open_model(cipher, ref, f.MODEL_KEY, weights, inputs - 1 if inputs else None)
     assert opened.weights.size == weights
-    assert (opened.control is not None) == bool(flags & 4)
+    assert (opened.control is not None) == bool(flags & 4 and weights)
     assert opened.control is None or opened.control.size == weights
 
 
