@@ -26,8 +26,12 @@ def sources(make_data):
 
 @pytest.fixture
 def job(examples, tmp_path):
+    """No model without all of them: a broker of MQTT 3.1.1 gives a device that was killed up at once."""
     text = (examples / "line" / "job.toml").read_text()
-    for old, new in (("devices = 5", f"devices = {DEVICES}"), ("count = 40", f"count = {ROUNDS}")):
+    for old, new in (
+        ("devices = 5", f"devices = {DEVICES}\nmin_updates = {DEVICES}"),
+        ("count = 40", f"count = {ROUNDS}"),
+    ):
         assert old in text
         text = text.replace(old, new)
     path = tmp_path / "job.toml"

@@ -12,8 +12,13 @@ from in_process import run
 from aggregator.flower.app import load
 from aggregator.notices import RoundOpened
 from fedloom.flower.nodes import node_of
+from simulation.broker import find_mosquitto
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.slow,
+    pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed, and amqtt cannot be beside flwr"),
+]
 PATIENCE_S = 90.0
 NODES = [{"partition-id": number} for number in range(3)]
 SETTINGS = {"num-server-rounds": 3, "learning-rate": 0.1}
