@@ -21,6 +21,8 @@ MAX_RECORDS = 64
 MAX_ITEMS = 16_384
 """Arrays, metrics or settings of one record; values of one list."""
 MAX_DIMENSIONS = 32
+MAX_ARRAY_BYTES = 2**31 - 1
+"""As numpy counts them, for which a dimension of 0 is no bound on the others; a host of 32 bits can go no further."""
 
 DType = Literal[
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"
@@ -181,9 +183,12 @@ def check(records: dict[str, Record], *, is_finite: bool = True) -> None:
 
 
 def _check_array(array: Array, where: str, *, is_finite: bool) -> None:
-    expected = math.prod(array.shape) * ITEM_BYTES[array.dtype]
+    item_bytes = ITEM_BYTES[array.dtype]
+    expected = math.prod(array.shape) * item_bytes
     if len(array.data) != expected:
         raise Refused(Reason.WRONG_LENGTH, f"{where}: {len(array.data)} bytes for {expected}")
+    if math.prod(filter(None, array.shape)) * item_bytes > MAX_ARRAY_BYTES:  # an empty one would pass
+        raise Refused(Reason.WRONG_LENGTH, f"{where}: no array can have the shape {array.shape}")
     if array.dtype == "bool" and array.data.strip(b"\0\1"):
         raise Refused(Reason.MALFORMED, f"{where}: a truth value is neither 0 nor 1")
     if is_finite and array.dtype.startswith("float") and not np.isfinite(array.values()).all():

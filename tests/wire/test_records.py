@@ -68,6 +68,9 @@ def test_no_other_kind_of_array_travels(values):
     [
         (Array("float32", (2,), b"\0" * 7), Reason.WRONG_LENGTH),
         (Array("float32", (2**40, 2**40), b""), Reason.WRONG_LENGTH),
+        (Array("float32", (0, 2**62), b""), Reason.WRONG_LENGTH),
+        (Array("int8", (2**63, 0), b""), Reason.WRONG_LENGTH),
+        (Array("uint64", (0, 2**20, 2**20), b""), Reason.WRONG_LENGTH),
         (Array("float64", (1,), np.array([math.nan]).tobytes()), Reason.NON_FINITE),
         (Array("float16", (1,), np.array([math.inf], "f2").tobytes()), Reason.NON_FINITE),
         (Array("bool", (2,), b"\0\2"), Reason.MALFORMED),
