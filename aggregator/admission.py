@@ -23,7 +23,7 @@ from fedloom.msgpack import decode
 from fedloom.trust.documents import Root
 from fedloom.wire import encoding, envelope, records
 from fedloom.wire.envelope import Envelope, Type
-from fedloom.wire.messages import Phase, Update, Verdict
+from fedloom.wire.messages import MAX_TEXT, Phase, Update, Verdict
 
 _BODY_OVERHEAD_BYTES = 4096
 """All of an update's body but the vector and the metrics, declined reason included."""
@@ -141,7 +141,7 @@ def examine(candidate: Candidate, gate: Gate, utc_s: float) -> Answer:
         raise Refused(Reason.TOO_LARGE)
     plain = message.open(base.seal_key)
     update = decode(plain, Update)
-    reason = _printable(update.declined)
+    reason = printable(update.declined)
     answer = Answer(
         device.id,
         candidate.digest,
@@ -209,8 +209,9 @@ def _metrics_bytes(job: Job) -> int:
     return 8 * Metrics.length(job.training.loss, job.model.outputs)
 
 
-def _printable(text: str) -> str:
-    """A device's words as a terminal and a log may show them: one line, no control sequences."""
+def printable(text: str) -> str:
+    """A device's words as a terminal and a log may show them: one short line, no control sequences."""
+    text = text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
     return "".join(each if each.isprintable() else "·" for each in text)
 
 

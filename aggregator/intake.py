@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
-from aggregator.admission import Candidate, Gate, believe, examine, screen
+from aggregator.admission import Candidate, Gate, believe, examine, printable, screen
 from aggregator.assembler import Assembler
 from aggregator.attendance import Attendance
 from aggregator.bases import Base
@@ -231,7 +231,8 @@ class Intake:
                 return [Store(self.opened.manifest_version, answer)]
         except Refused as refusal:
             size, (_, base) = len(candidate.envelope.blob), _key(candidate)
-            answer = Answer(device.id, digest, Verdict.REJECTED, str(refusal), size_bytes=size, base=base)
+            reason = printable(str(refusal))  # it may quote what the device has sent
+            answer = Answer(device.id, digest, Verdict.REJECTED, reason, size_bytes=size, base=base)
             self.state.reject(answer)
         receipt = self._receipt(device, header, answer, now)
         return [Acknowledge(received), *receipt, *self._refusal_notice(device, answer)]

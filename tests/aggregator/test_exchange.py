@@ -12,12 +12,13 @@ from aggregator.exchange.errands import NODE_UNAVAILABLE, UNKNOWN
 from aggregator.exchange.job import exchange_job
 from aggregator.exchange.journal import Journal, Recalled
 from aggregator.exchange.letters import Letter
-from aggregator.notices import Done, RoundClosed
+from aggregator.notices import Done, RoundClosed, UpdateSeen
 from aggregator.records import CurrentModel
 from aggregator.startup import assemble_for
+from fedloom import msgpack
 from fedloom.errors import StoreError
 from fedloom.wire import records
-from fedloom.wire.messages import Phase, Update, Verdict
+from fedloom.wire.messages import MAX_TEXT, Phase, Update, Verdict
 from fedloom.wire.model_blob import open_plain
 from fedloom.wire.records import Array, ArrayRecord, MetricRecord, Reply, Request
 from strategies import create
@@ -168,6 +169,24 @@ def test_a_reply_that_is_not_believed_becomes_an_error(app, said, words):
     assert app.settled[id_].code == UNKNOWN
     assert app.settled[id_].reason.startswith(words)
     assert app.rig.verdicts(first) == [Verdict.REJECTED]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"\x1b[2J": ["metrics", {"\r\n": float("nan")}]},
+        {"m": ["\x1b[2J", {}]},
+        {"a": ["arrays", {"w": ["x" * 100_000, [1], b""]}]},
+    ],
+)
+def test_the_operator_is_shown_no_control_sequences_and_no_more_than_a_line_of_a_reply(app, content):
+    device = app.rig.devices[0]
+    app.ask()
+    answer(app, device, vector=msgpack.encode([content]))
+    (seen,) = app.rig.told(UpdateSeen)
+    assert seen.verdict is Verdict.REJECTED
+    assert seen.reason.isprintable()
+    assert len(seen.reason) <= MAX_TEXT
 
 
 def test_errors_of_the_app_and_devices_that_decline_are_told_apart(app):
