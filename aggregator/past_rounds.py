@@ -75,6 +75,9 @@ def done_round(store: Store, run: Run, number: int) -> PastRound:
         if not done:
             problem = f"is {rows[0].status}: nothing of it was fused" if rows else "is not known"
             raise InputError("ROUND", "", f"round {number} {problem}", f"see: fedloom round list {run.job.name}")
+        if done[0].phase == Phase.EXCHANGE.value:
+            problem = f"round {number} has carried an app's messages: nothing of it was fused"
+            raise InputError("ROUND", "", problem, f"see: fedloom round show {run.job.name} {number}")
         return read_past(connection, run, done[0])
 
 

@@ -16,6 +16,7 @@ from aggregator.notices import Done, RoundClosed, UpdateSeen
 from aggregator.records import CurrentModel
 from aggregator.startup import assemble_for
 from fedloom import msgpack
+from fedloom.command import main
 from fedloom.errors import StoreError
 from fedloom.wire import records
 from fedloom.wire.messages import MAX_TEXT, Phase, Update, Verdict
@@ -112,6 +113,17 @@ def test_a_request_is_sealed_once_for_all_and_each_reply_comes_back(app):
     assert app.settled == {id_: reply(device.number) for id_, device in zip(ids, app.rig.devices, strict=True)}
     assert all(app.rig.verdicts(each) == [Verdict.ACCEPTED] for each in app.rig.devices)
     assert app.rig.told(RoundClosed)[0].outcome == "done"
+
+
+def test_a_round_of_messages_cannot_be_fused_again(app, capsys):
+    app.ask()
+    for each in app.rig.devices:
+        answer(app, each)
+    config = app.rig.directory / "aggregator.toml"
+    config.write_text('job = "job.toml"\n[broker]\nhost = "localhost"\n')
+    assert main(["round", "verify", "flower-an-app", "1", "--config", str(config)]) == 2
+    said = capsys.readouterr().err
+    assert "round 1 has carried an app's messages: nothing of it was fused; see: fedloom round show" in said
 
 
 def test_a_round_is_only_for_whom_it_asks(app):
