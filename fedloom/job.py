@@ -340,10 +340,16 @@ def _check_stopping(job: Job, where: str) -> None:
 
 
 def _check_labels(choice: CohortChoice, where: str) -> None:
+    """Refuse labels that no device can have, of which a key has one value."""
+    values: dict[str, str] = {}
     for label in choice.require:
-        if label in choice.exclude:
+        key, equals, value = label.partition("=")
+        if label in choice.exclude or key in choice.exclude:
             problem = f"{label!r} is required, too, so that no device can take part"
             raise ConfigError(where, "cohort.exclude", problem, "take it out of one of the two")
+        if equals and values.setdefault(key, value) != value:
+            problem = f"both {key}={values[key]} and {label}, and a device has one value of each"
+            raise ConfigError(where, "cohort.require", problem, "leave one of the two out")
 
 
 def _check_window(job: Job, window: Window, where: str) -> None:

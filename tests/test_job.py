@@ -136,6 +136,8 @@ def test_a_job_may_stop_by_what_the_devices_own_models_measure(job):
         ({"update": "max_feature = inf"}, "update.max_feature: inf"),
         ({"cohort": 'require = ["=north"]'}, "cohort.require[0]: '=north'"),
         ({"cohort": 'require = ["a", "b"]\nexclude = ["b", "c"]'}, "cohort.exclude: 'b' is required, too"),
+        ({"cohort": 'require = ["a=1"]\nexclude = ["a"]'}, "cohort.exclude: 'a=1' is required, too, so that no device"),
+        ({"cohort": 'require = ["a=1", "b", "a=2"]'}, "cohort.require: both a=1 and a=2, and a device has one value"),
         ({"cohort": 'excluded = ["b"]'}, "did you mean 'exclude'?"),
     ],
 )
