@@ -62,6 +62,9 @@ class FlowerRunner:
         log.debug("app.called kind=%s group=%r", request.kind, request.group)
         try:
             outcome = self._ask(self._config, work, should_stop)
+        except OSError as error:
+            self.close()
+            return declined(f"the app cannot be asked ({error.strerror})")
         except EndedError:
             self.close()
             log.warning("app.crashed app=%s", self._config.app)

@@ -76,6 +76,11 @@ def test_a_device_without_an_app_says_so(make_runner):
     assert make_runner(ECHO, None).run(work(), lambda: False).update.declined == NO_APP
 
 
+def test_a_process_that_cannot_be_started_is_declined():
+    runner = FlowerRunner(CONFIG, b"D" * 16, lambda _name: b"", 2**20, ("/nowhere/python",))
+    assert "cannot be asked (No such file" in runner.run(work(), lambda: False).update.declined
+
+
 def test_a_request_that_cannot_be_read_is_declined(make_runner):
     assert "cannot be read" in make_runner(ECHO).run(work(b"\xc1"), lambda: False).update.declined
 
