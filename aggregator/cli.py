@@ -11,6 +11,7 @@ import typer
 
 from aggregator import keys, overview
 from aggregator.cli_options import CONFIG, AsJson, Config
+from aggregator.cohorts.registry import create as create_rule
 from aggregator.config import Loaded, load_config
 from aggregator.initial import initial_model
 from aggregator.notices import AnyNotice
@@ -111,10 +112,11 @@ def job_check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The job
     """
     read = load_job(file)
     strategy = create_for(read, str(file))
+    create_rule(read, str(file))
     check_manifest(read, first_plan(strategy, read), str(file))
     initial_model(read, file)
-    size = read.model.layout().size
-    typer.echo(f"{file}: job {read.name} is right: {size:,} weights, {read.rounds.count} rounds, {read.strategy.name}")
+    size, rule = read.model.layout().size, "robust" if read.strategy.robust else read.strategy.name
+    typer.echo(f"{file}: job {read.name} is right: {size:,} weights, {read.rounds.count} rounds, {rule}")
 
 
 @model.command("show")

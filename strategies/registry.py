@@ -113,6 +113,9 @@ def create(choice: StrategyChoice, where: str, is_asynchronous: bool = False, la
     if is_asynchronous and not strategy.is_asynchronous:
         able = ", ".join(name for name, recipe in COMPOSED.items() if recipe.combine.is_asynchronous)
         problem = f"{choice.name!r} knows nothing of stale updates, which an [asynchronous] job has"
+        if choice.robust:
+            remedy = f"leave it out, with strategy.name set to {able}, or leave [asynchronous] out"
+            raise ConfigError(where, "strategy.robust", f"stands for a rule: {problem}", remedy)
         raise ConfigError(where, "strategy.name", problem, f"set it to {able}, or leave [asynchronous] out")
     return strategy
 

@@ -10,6 +10,7 @@ from aggregator.enrolment.relabel import relabel
 from aggregator.notices import Stalled
 from aggregator.records import Standing
 from aggregator.store import open_store
+from fedloom.command import main
 from fedloom.learning.metrics import AUC_BINS, Metrics
 from fedloom.wire.messages import Phase, Verdict
 
@@ -208,3 +209,9 @@ def test_a_sleeper_that_the_job_does_not_take_is_not_waited_for(make_rig):
     assert (set(rig.parts.fleet.sleeping), rig.parts.fleet.heard) == (set(), 2)
     label(rig, 2, {"site": "north"})
     assert rig.parts.fleet.heard == 3
+
+
+def test_a_job_is_checked_with_its_rule_for_cohorts(make_rig, capsys):
+    path = make_rig(choice='name = "oor"').config.job
+    assert main(["job", "check", str(path)]) == 2
+    assert "cohort.name: 'oor' is not known here; did you mean 'oort'?" in capsys.readouterr().err
