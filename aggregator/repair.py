@@ -86,7 +86,7 @@ class Repair:
         return made
 
     def _state_made_again(self, digest: bytes, damage: DamagedError) -> bytes:
-        size = self._run.job.model.layout().size
+        size = self._run.job.shared_layout.size
         initial = msgpack.encode(self._strategy.initial_state(size))
         if sha256(initial).digest() == digest:  # as of strategies that remember nothing
             return initial

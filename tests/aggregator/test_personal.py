@@ -164,3 +164,17 @@ def test_what_corrects_the_training_of_all_weights_is_refused_beside_a_head(pers
     rig = personal_rig("head", f'[strategy]\nname = "{name}"')
     with pytest.raises(ConfigError, match=r"personal.method: 'head' leaves weights on the devices.*choose 'ditto'"):
         create_for(load_job(rig.config.job), "job.toml")
+
+
+def test_a_state_of_shared_weights_that_never_changed_needs_no_spool_to_be_made_again(personal_rig):
+    rig = begun(personal_rig("head", '[strategy]\nname = "fedavgm"', evaluate=0.0))
+    for device in rig.devices:
+        rig.send(device, device.update(Update(1, 1, 0.5, encode(np.zeros(SHARED, np.float32), "float32"), b"", "")))
+    rig.work()
+    rig.crash()
+    (state,) = rig.state.rglob("*.state")
+    kept = state.read_bytes()
+    for path in (state, *rig.state.rglob("*.spool")):
+        path.unlink()
+    rig.boot()
+    assert state.read_bytes() == kept
