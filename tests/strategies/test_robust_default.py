@@ -42,5 +42,5 @@ def test_a_third_of_the_updates_moves_it_no_farther_than_the_honest_are(count, f
 
 
 def test_an_asynchronous_job_is_told_that_the_default_is_not_for_it():
-    with pytest.raises(ConfigError, match=r"strategy\.robust: stands for a rule: .* knows nothing of stale updates.*leave it"):
+    with pytest.raises(ConfigError, match=r"strategy\.robust: stands for a rule: .* knows nothing of stale.*leave it"):
         create(StrategyChoice(robust=True), "job.toml", is_asynchronous=True)
