@@ -337,6 +337,9 @@ def _check_stopping(job: Job, where: str) -> None:
     if job.stopping.patience and not job.rounds.evaluate:
         problem = "waits for a metric, but rounds.evaluate = 0 measures none"
         raise ConfigError(where, "stopping.patience", problem, "set it to 0, or rounds.evaluate above 0")
+    if job.stopping.patience and not job.data.holdout.fraction:
+        problem = "waits for a metric, but data.holdout.fraction = 0 leaves nothing to measure it on"
+        raise ConfigError(where, "stopping.patience", problem, "set it to 0, or data.holdout.fraction above 0")
 
 
 def _check_labels(choice: CohortChoice, where: str) -> None:

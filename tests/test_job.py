@@ -84,6 +84,10 @@ def test_a_job_may_stop_by_what_the_devices_own_models_measure(job):
         ({"data": GOOD["data"] + "\n[data.window]\nlength = 4\nhop = 9"}, "data.window.hop"),
         ({"stopping": 'metric = "auc"'}, "stopping.metric: 'auc' is not measured with loss cross_entropy; choose from"),
         ({"rounds": "count = 1\nevaluate = 0.0", "stopping": "patience = 2"}, "stopping.patience: waits for a metric"),
+        (
+            {"data.holdout": "fraction = 0.0", "stopping": "patience = 2"},
+            "stopping.patience: waits for a metric, but data.holdout.fraction = 0 leaves nothing",
+        ),
         ({"personal": 'method = "ditoo"'}, "personal.method: 'ditoo'"),
         (
             {"personal": 'method = "ditto"\nstrenght = 1.0'},
