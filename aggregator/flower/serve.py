@@ -112,6 +112,9 @@ class _Runner:
             self._app.server(grid=self.grid, context=context)
         except ClosedGridError:
             return
+        except SystemExit as left:  # which a thread would take to its grave, and nobody would hear
+            if left.code:
+                self.error = ServerAppError(f"it has ended itself with status {left.code}")
         except Exception as error:
             log.exception("serverapp.failed app=%s", self._app.name)
             self.error = error
