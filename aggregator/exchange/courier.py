@@ -60,6 +60,14 @@ class Courier(Coordinator):
         self.stage = Stage.WAITING
         return self._open_if_possible(now)
 
+    def _open_if_possible(self, now: Now) -> list[Action]:
+        """Letters come at any time: where they have to wait for sleepers, look again when those are due."""
+        opening = super()._open_if_possible(now)
+        if opening or self.stage is not Stage.WAITING or self._progress.is_idle:
+            return opening
+        until_s = self._pace.awaits(now.monotonic_s)
+        return [] if until_s is None else [WakeAt(until_s)]
+
     def _settle(self) -> list[Action]:
         """The app may know: what its letters have brought is durable."""
         settled = self._progress.settled()

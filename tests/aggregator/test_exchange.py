@@ -263,6 +263,18 @@ def test_devices_that_are_not_known_are_answered_for_at_once(app):
     assert app.settled[id_].code == NODE_UNAVAILABLE
 
 
+def test_letters_that_wait_for_sleepers_are_looked_at_again_when_those_are_due(app, monkeypatch):
+    pace, due_s = app.rig.parts.core.coordinator._pace, app.rig.now_s + 7.0
+    monkeypatch.setattr(pace, "awaits", lambda now_s: due_s if now_s < due_s else None)
+    device = app.rig.devices[0]
+    app.ask(device)
+    assert (device.task(), app.wakes[-1]) == (None, due_s)
+    app.rig.now_s = due_s
+    app.rig.handle(ev.Tick())
+    app.rig.work()
+    assert device.task()
+
+
 def test_a_device_that_comes_later_is_invited_then(app):
     device = app.rig.devices[0]
     app.rig.leave(device)
