@@ -15,6 +15,10 @@ import numpy as np
 from strategies.base import Direction, FusionError, Updates, total_samples
 from strategies.summing import sum_of_rows
 
+_SHORTEST = 1e-30
+"""An update that is a smaller share of the aggregator's own counts for nothing: float32 does not hold its factor, and
+one attacker would leave every round without a model."""
+
 
 class FLTrust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The mean of the updates, each as long as the aggregator's own and weighted by how far it points the same way."""
@@ -34,9 +38,9 @@ class FLTrust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for update in updates:
             delta = update.delta.astype(np.float64)
             own = float(np.linalg.norm(delta))
-            score = max(0.0, float(delta @ trusted) / (own * length)) if own * length else 0.0
+            score = max(0.0, float(delta @ trusted) / (own * length)) if own > _SHORTEST * length > 0.0 else 0.0
             scores += score
-            factors.append(score * length / own if own else 0.0)
+            factors.append(score * length / own if score else 0.0)
         if not scores:
             raise FusionError("fltrust: no update points the way of the aggregator's own; look at [root_set]")
         return sum_of_rows(size, updates, [factor / scores for factor in factors])

@@ -22,6 +22,12 @@ def test_no_length_gives_more_weight():
     np.testing.assert_allclose(*found, rtol=1e-5)
 
 
+@pytest.mark.parametrize("length", [1e-31, 1e-40])
+def test_one_too_short_to_be_made_longer_counts_for_nothing(length):
+    found = direction("fltrust", [[9, 0], [length, length]], trusted=TRUSTED)
+    np.testing.assert_array_equal(found, np.array(TRUSTED, np.float32))
+
+
 def test_all_but_one_may_be_attackers():
     rows = [[1, 0], *([[-5, 0]] * 9)]
     np.testing.assert_array_equal(direction("fltrust", rows, trusted=TRUSTED), np.array(TRUSTED, np.float32))
