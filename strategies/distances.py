@@ -12,6 +12,8 @@ COLUMNS = 1024
 """That are multiplied at once: sums of more would be rounded in float32, fewer do not fill a matrix product."""
 LIKENESS = 1 / 64
 """Two updates whose squared distance is a smaller share of ‖Δ_i‖² + ‖Δ_j‖² are too much alike for float32."""
+SHORTEST = 1e-31
+"""In float32 products of weights may be wrong by 10⁻³⁸; what they add up to has to be larger than `size` times this."""
 
 
 def squared_distances(updates: Updates, size: int) -> Distances:
@@ -23,8 +25,8 @@ def squared_distances(updates: Updates, size: int) -> Distances:
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold shows below
         pairs, squares = _pairs(updates, size, np.float32)
-        is_exact = bool((np.isfinite(pairs) & (pairs >= LIKENESS * squares))[~np.eye(len(updates), dtype=bool)].all())
-    if not is_exact:
+        is_exact = np.isfinite(pairs) & (pairs >= np.maximum(LIKENESS * squares, SHORTEST * size))
+    if not is_exact[~np.eye(len(updates), dtype=bool)].all():
         pairs, _ = _pairs(updates, size, np.float64)
     return np.maximum(pairs, 0.0, out=pairs)
 

@@ -26,8 +26,15 @@ def plain(rows):
 
 @pytest.mark.parametrize(
     "rows",
-    [draw(1), draw(2, 1e-3, shared=10.0), draw(3, 1e-20), draw(4, 1e30), np.vstack([draw(5), 1e18 * draw(6)])],
-    ids=["apart", "alike", "tiny", "huge", "with-attackers"],
+    [
+        draw(1),
+        draw(2, 1e-3, shared=10.0),
+        draw(3, 1e-20),
+        draw(3, 1e-22),
+        draw(4, 1e30),
+        np.vstack([draw(5), 1e18 * draw(6)]),
+    ],
+    ids=["apart", "alike", "tiny", "vanishing", "huge", "with-attackers"],
 )
 def test_they_are_those_of_a_plain_loop(rows):
     found = measured(rows.astype(np.float32))
