@@ -12,6 +12,7 @@ from aggregator.root_set import RootSet
 from aggregator.spool import SpooledUpdate, SpooledUpdates
 from fedloom import msgpack
 from fedloom.job import Job
+from fedloom.learning.layout import Vector
 from fedloom.learning.metrics import Metrics
 from fedloom.learning.standardise import Moments, Standardiser
 from fedloom.wire.messages import Phase
@@ -64,15 +65,27 @@ def fuse(
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
                 fused = strategy.fuse(order.weights[:shared], updates, state)
+            weights, kept = _sound(fused.weights, shared), msgpack.encode(fused.state)
         except _MISTAKES as mistake:  # of a rule that any package may have brought: with it the round ends, and no more
             said = f"{type(mistake).__name__}: {mistake}"
             raise FusionError(f"strategy {job.strategy.name!r} has failed: {said}") from mistake
-        check_finite(fused.weights)
-        weights = fused.weights
         if shared < order.weights.size:  # no rule ever sees the rest, which stays what the job began with
             weights = np.concatenate([weights, order.weights[shared:]])
-        return result._replace(weights=weights, strategy_state=msgpack.encode(fused.state))
+        return result._replace(weights=weights, strategy_state=kept)
     return result
+
+
+def _sound(weights: Vector, size: int) -> Vector:
+    """What a rule has made, if it can be a model of `size` weights.
+
+    Raises:
+        FusionError: it is not finite.
+        TypeError: it is not what `Strategy` promises.
+    """
+    if weights.dtype != np.float32 or weights.shape != (size,):
+        raise TypeError(f"its model is {weights.dtype} {weights.shape}, not float32 {(size,)}")
+    check_finite(weights)
+    return weights
 
 
 def load_state(blob: bytes, strategy: Strategy, size: int) -> State:

@@ -2,11 +2,14 @@
 
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from fedloom.command import main
 from fedloom.job import StrategyChoice
 from strategies import FusionError, create, registry
+from strategies.base import Fused, State
+from strategies.composed import Composed
 from strategies.fedavg import Mean
 
 
@@ -65,4 +68,25 @@ def test_a_job_asks_for_what_its_devices_cannot_tell(rig):
     rig.parts.archive._strategy = strategy
     rig.answer_all()
     (closed,) = [notice for notice in rig.notices if getattr(notice, "reason", "").startswith("qfedavg needs")]
+    assert closed.outcome == "aborted"
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda weights: Fused(weights.astype(np.float64), State()), "TypeError: its model is float64"),
+        (lambda weights: Fused(weights[:-1], State()), "TypeError: its model is float32"),
+        (lambda weights: Fused(weights.tolist(), State()), "AttributeError: 'list'"),
+        (lambda weights: Fused(weights, object()), "TypeError: Encoding objects of type object"),
+        (lambda weights: (weights, State()), "AttributeError: 'tuple'"),
+        (lambda weights: Fused(weights * np.nan, State()), "the fused model is not finite"),
+    ],
+)
+def test_what_is_no_model_is_not_kept(rig, monkeypatch, make, says):
+    progress = rig.parts.core.coordinator._progress
+    version = progress.model.version
+    monkeypatch.setattr(Composed, "fuse", lambda self, weights, updates, state: make(weights))
+    rig.answer_all()
+    assert progress.model.version == version
+    (closed,) = [notice for notice in rig.notices if says in getattr(notice, "reason", "")]
     assert closed.outcome == "aborted"
