@@ -46,6 +46,9 @@ FLOWER = "flwr:"
 ENTRY_POINTS = "fedloom.strategies"
 """Each names a Struct: a whole `Strategy`, or the `Combine` of a composed one."""
 
+_OF_A_STRATEGY = ("is_asynchronous", "initial_state", "plan", "broadcast", "fuse")
+_OTHER_VERSION = "install a version of its package that fits fedloom"
+
 
 class Recipe(NamedTuple):
     """A composed rule under a name of its own; a Struct type each."""
@@ -200,12 +203,16 @@ def _installed(name: str, where: str) -> type[Any]:
     for point in entry_points(group=ENTRY_POINTS, name=name):
         try:
             found = point.load()
-        except (ImportError, AttributeError) as error:
-            problem = f"{point.value} of {name!r} cannot be imported ({error})"
+        except Exception as error:  # noqa: BLE001  # a package of others may raise anything while it is imported
+            problem = f"{point.value} of {name!r} cannot be imported ({type(error).__name__}: {error})"
             raise ConfigError(where, "strategy.name", problem, "install its package again") from None
         if not (isinstance(found, type) and issubclass(found, msgspec.Struct)):
             problem = f"{point.value} of {name!r} is not a msgspec.Struct"
-            raise ConfigError(where, "strategy.name", problem, "install a version of its package that fits fedloom")
+            raise ConfigError(where, "strategy.name", problem, _OTHER_VERSION)
+        needed = ("is_asynchronous",) if hasattr(found, "combine") else _OF_A_STRATEGY
+        if lacking := [each for each in needed if not hasattr(found, each)]:
+            problem = f"{point.value} of {name!r} has no {', '.join(lacking)}"
+            raise ConfigError(where, "strategy.name", problem, _OTHER_VERSION)
         return found
     return _named(name, dict.fromkeys(names(), object), "strategy.name", where)
 

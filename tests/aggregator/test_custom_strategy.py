@@ -81,3 +81,32 @@ def test_a_broken_package_is_named(install, value, says):
     install(tempered_mean=value)
     with pytest.raises(ConfigError, match=rf"strategy\.name: {value} of 'tempered_mean' {says}.*install"):
         create(StrategyChoice("tempered_mean"), "job.toml")
+
+
+BROKEN = """
+import msgspec
+
+class Combine(msgspec.Struct):
+    def combine(self, updates, size): ...
+
+class Whole(msgspec.Struct):
+    is_asynchronous = False
+
+    def fuse(self, weights, updates, state): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("broken:Combine", "has no is_asynchronous"),
+        ("broken:Whole", "has no initial_state, plan, broadcast"),
+        ("failing:Rule", r"cannot be imported \(ZeroDivisionError: division by zero\)"),
+    ],
+)
+def test_what_a_rule_lacks_is_told_before_the_job_begins(install, tmp_path, value, says):
+    install(mine=value)
+    (tmp_path / "site-packages" / "broken.py").write_text(BROKEN)
+    (tmp_path / "site-packages" / "failing.py").write_text("1 / 0")
+    with pytest.raises(ConfigError, match=rf"strategy\.name: {value} of 'mine' {says}.*install"):
+        create(StrategyChoice("mine"), "job.toml")
