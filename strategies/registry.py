@@ -114,13 +114,23 @@ def create(choice: StrategyChoice, where: str, is_asynchronous: bool = False, la
     choice = _robust(choice, where) if choice.robust else choice
     strategy = _flower(choice, where, layout) if choice.name.startswith(FLOWER) else _build(choice, where)
     if is_asynchronous and not strategy.is_asynchronous:
-        able = ", ".join(name for name, recipe in COMPOSED.items() if recipe.combine.is_asynchronous)
-        problem = f"{choice.name!r} knows nothing of stale updates, which an [asynchronous] job has"
-        if choice.robust:
-            remedy = f"leave it out, with strategy.name set to {able}, or leave [asynchronous] out"
-            raise ConfigError(where, "strategy.robust", f"stands for a rule: {problem}", remedy)
-        raise ConfigError(where, "strategy.name", problem, f"set it to {able}, or leave [asynchronous] out")
+        raise _not_for_stale_updates(choice, strategy, where)
     return strategy
+
+
+def _not_for_stale_updates(choice: StrategyChoice, strategy: Strategy, where: str) -> ConfigError:
+    """Names the part that is not."""
+    stale = "knows nothing of stale updates, which an [asynchronous] job has"
+    if choice.robust:
+        return ConfigError(where, "strategy.robust", f"true {stale}", "leave it or [asynchronous] out")
+    if isinstance(strategy, Composed) and strategy.combine.is_asynchronous:
+        able = ", ".join(name for name, kind in BEFORE.items() if kind.is_asynchronous)
+        unable = ", ".join(repr(name) for name in choice.before if not BEFORE[name].is_asynchronous)
+        return ConfigError(where, "strategy.before", f"{unable} {stale}", f"take {able}, or leave it out")
+    able = ", ".join(name for name, recipe in COMPOSED.items() if recipe.combine.is_asynchronous)
+    return ConfigError(
+        where, "strategy.name", f"{choice.name!r} {stale}", f"set it to {able}, or leave [asynchronous] out"
+    )
 
 
 def _robust(choice: StrategyChoice, where: str) -> StrategyChoice:

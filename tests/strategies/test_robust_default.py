@@ -28,6 +28,11 @@ def test_another_choice_beside_it_is_refused(choice):
         create(StrategyChoice(robust=True, **choice), "job.toml")
 
 
+def test_in_an_asynchronous_job_it_is_what_has_to_go():
+    with pytest.raises(ConfigError, match=r"strategy\.robust: true knows nothing of stale updates.*leave it or"):
+        create(StrategyChoice(robust=True), "job.toml", is_asynchronous=True)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 21])
 @pytest.mark.parametrize("far", [1e3, -1e30])
 def test_a_third_of_the_updates_moves_it_no_farther_than_the_honest_are(count, far):
