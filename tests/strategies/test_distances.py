@@ -28,13 +28,14 @@ def plain(rows):
     "rows",
     [
         draw(1),
+        draw(2, 1e-2, shared=1.0),
         draw(2, 1e-3, shared=10.0),
         draw(3, 1e-20),
         draw(3, 1e-22),
         draw(4, 1e30),
         np.vstack([draw(5), 1e18 * draw(6)]),
     ],
-    ids=["apart", "alike", "tiny", "vanishing", "huge", "with-attackers"],
+    ids=["apart", "alike", "nearly-the-same", "tiny", "vanishing", "huge", "with-attackers"],
 )
 def test_they_are_those_of_a_plain_loop(rows):
     found = measured(rows.astype(np.float32))

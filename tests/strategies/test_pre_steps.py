@@ -6,6 +6,7 @@ from directions import normal, updates
 
 from fedloom.job import StrategyChoice
 from strategies import UpdatesInMemory, create
+from strategies.bucketing import Bucketing, shuffled
 
 
 def prepared(name, deltas, **options):
@@ -49,6 +50,13 @@ def test_the_same_updates_are_put_into_the_same_buckets_and_others_are_not():
     assert all(changed)
 
 
+def test_no_device_keeps_the_others_in_their_places():
+    """Else an attacker could try until its own update is where it likes."""
+    deltas = normal(2, 12)
+    alone = [shuffled(updates(np.concatenate((deltas, [[number] * 6])))) for number in range(5)]
+    assert len({tuple(order[order != 12]) for order in alone}) == 5
+
+
 def test_a_device_is_drawn_into_every_bucket_sooner_or_later():
     seen = {int(np.argmax(prepared("bucketing", normal(seed, 6))._shares[:, 0])) for seed in range(60)}
     assert seen == {0, 1, 2}
@@ -73,6 +81,8 @@ def test_what_is_handed_on_is_lazy_and_keeps_its_promises(name):
 def test_samples_of_a_mix_are_their_mean():
     given = prepared("bucketing", normal(1, 3), bucket_size=3)  # of 1, 2, 3
     assert list(given.samples) == [2]
+    few = UpdatesInMemory(update._replace(samples=int(update.samples == 1)) for update in updates(normal(1, 3)))
+    assert list(Bucketing(3).prepare(few, 6).samples) == [1]  # not 0.33 rounded: somebody has trained
 
 
 def test_staleness_steps_and_loss_survive_clipping():

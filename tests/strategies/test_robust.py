@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from directions import direction, normal
+from directions import direction, normal, updates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from fedloom.errors import ConfigError
 from fedloom.job import StrategyChoice
 from strategies import ClientUpdate, FusionError, UpdatesInMemory, create, tiles
+from strategies.attackers import Tolerance
 
 COUNTS = st.integers(7, 25)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -163,3 +164,8 @@ def test_mixing_takes_no_stale_updates_either():
     with pytest.raises(ConfigError, match=r"strategy\.before: 'bucketing' knows nothing of stale.*take clip_norm"):
         create(StrategyChoice("fedbuff", before=("bucketing",)), "job.toml", is_asynchronous=True)
     create(StrategyChoice("fedbuff", before=("clip_norm",)), "job.toml", is_asynchronous=True)
+
+
+@pytest.mark.parametrize(("count", "assumed"), [(1, 0), (4, 0), (5, 1), (9, 2), (10, 3), (20, 6)])
+def test_three_in_ten_are_assumed_or_as_many_as_can_be(count, assumed):
+    assert Tolerance("krum", per_attacker=2, besides=3).assumed(None, updates(normal(1, count))) == assumed
