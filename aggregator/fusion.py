@@ -65,7 +65,7 @@ def fuse(
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
                 fused = strategy.fuse(order.weights[:shared], updates, state)
-            weights, kept = _sound(fused.weights, shared), msgpack.encode(fused.state)
+            weights, kept = _sound(fused.weights, shared), _kept(fused.state, type(state))
         except _MISTAKES as mistake:  # of a rule that any package may have brought: with it the round ends, and no more
             said = f"{type(mistake).__name__}: {mistake}"
             raise FusionError(f"strategy {job.strategy.name!r} has failed: {said}") from mistake
@@ -86,6 +86,17 @@ def _sound(weights: Vector, size: int) -> Vector:
         raise TypeError(f"its model is {weights.dtype} {weights.shape}, not float32 {(size,)}")
     check_finite(weights)
     return weights
+
+
+def _kept(state: State, kind: type[State]) -> bytes:
+    """As `load_state` reads it.
+
+    Raises:
+        TypeError: it would be read as another, and what it has more be lost.
+    """
+    if type(state) is not kind:
+        raise TypeError(f"its state is a {type(state).__name__}, which began as a {kind.__name__}")
+    return msgpack.encode(state)
 
 
 def load_state(blob: bytes, strategy: Strategy, size: int) -> State:

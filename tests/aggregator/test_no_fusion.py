@@ -11,6 +11,7 @@ from strategies import FusionError, create, registry
 from strategies.base import Fused, State
 from strategies.composed import Composed
 from strategies.fedavg import Mean
+from strategies.moments import Moments
 
 
 class Moody(Mean, frozen=True, forbid_unknown_fields=True):
@@ -77,7 +78,7 @@ def test_a_job_asks_for_what_its_devices_cannot_tell(rig):
         (lambda weights: Fused(weights.astype(np.float64), State()), "TypeError: its model is float64"),
         (lambda weights: Fused(weights[:-1], State()), "TypeError: its model is float32"),
         (lambda weights: Fused(weights.tolist(), State()), "AttributeError: 'list'"),
-        (lambda weights: Fused(weights, object()), "TypeError: Encoding objects of type object"),
+        (lambda weights: Fused(weights, Moments()), "TypeError: its state is a Moments, which began as a State"),
         (lambda weights: (weights, State()), "AttributeError: 'tuple'"),
         (lambda weights: Fused(weights * np.nan, State()), "the fused model is not finite"),
     ],
