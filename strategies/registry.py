@@ -111,11 +111,18 @@ def create(choice: StrategyChoice, where: str, is_asynchronous: bool = False, la
     Raises:
         ConfigError: no such rule, or it has no such option; or the job is asynchronous, and the rule is not for that.
     """
+    _refuse_infinite(choice.options, where)
     choice = _robust(choice, where) if choice.robust else choice
     strategy = _flower(choice, where, layout) if choice.name.startswith(FLOWER) else _build(choice, where)
     if is_asynchronous and not strategy.is_asynchronous:
         raise _not_for_stale_updates(choice, strategy, where)
     return strategy
+
+
+def _refuse_infinite(options: Mapping[str, object], where: str) -> None:
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):  # in the range of its field, as infinity is in many
+            raise ConfigError(where, f"strategy.options.{name}", f"is {value}", "set it to a number")
 
 
 def _not_for_stale_updates(choice: StrategyChoice, strategy: Strategy, where: str) -> ConfigError:
@@ -252,7 +259,4 @@ def _make(kinds: Iterable[type[Any] | None], options: Mapping[str, Any], where: 
             made.append(msgspec.convert({key: value for key, value in options.items() if key in own}, kind))
         except msgspec.ValidationError as error:
             raise ConfigError(where, "strategy.options", str(error), "see docs/strategies.md") from None
-    for name, value in options.items():
-        if isinstance(value, float) and not math.isfinite(value):  # in the range of its field, as infinity is in many
-            raise ConfigError(where, f"strategy.options.{name}", f"is {value}", "set it to a number")
     return made

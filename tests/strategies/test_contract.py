@@ -253,8 +253,13 @@ def test_a_misspelt_strategy_or_option_is_explained():
         create(StrategyChoice("fedavgg"), "job.toml")
     with pytest.raises(ConfigError, match="momentun"):
         create(StrategyChoice("fedavg", {"momentun": 1.0}), "job.toml")
-    with pytest.raises(ConfigError, match=r"strategy\.options\.server_learning_rate: is inf; set it to a number"):
-        create(StrategyChoice("fedavg", {"server_learning_rate": float("inf")}), "job.toml")
+
+
+@pytest.mark.parametrize("value", ["inf", "nan"])
+@pytest.mark.parametrize("name", ["fedavg", "flwr:FedAvgM"])
+def test_an_option_is_finite(name, value):
+    with pytest.raises(ConfigError, match=rf"strategy\.options\.server_learning_rate: is {value}; set it to a number"):
+        create(StrategyChoice(name, {"server_learning_rate": float(value)}), "job.toml")
 
 
 def test_a_plan_is_the_jobs_own():
