@@ -128,16 +128,16 @@ def _refuse_infinite(options: Mapping[str, object], where: str) -> None:
 def _not_for_stale_updates(choice: StrategyChoice, strategy: Strategy, where: str) -> ConfigError:
     """Names the part that is not."""
     stale = "knows nothing of stale updates, which an [asynchronous] job has"
-    if choice.robust:
-        return ConfigError(where, "strategy.robust", f"true {stale}", "leave it or [asynchronous] out")
-    if isinstance(strategy, Composed) and strategy.combine.is_asynchronous:
-        able = ", ".join(name for name, kind in BEFORE.items() if kind.is_asynchronous)
-        unable = ", ".join(repr(name) for name in choice.before if not BEFORE[name].is_asynchronous)
-        return ConfigError(where, "strategy.before", f"{unable} {stale}", f"take {able}, or leave it out")
     able = ", ".join(name for name, recipe in COMPOSED.items() if recipe.combine.is_asynchronous)
-    return ConfigError(
-        where, "strategy.name", f"{choice.name!r} {stale}", f"set it to {able}, or leave [asynchronous] out"
-    )
+    if choice.robust:
+        remedy = f"leave it out and set strategy.name to {able}, or leave [asynchronous] out"
+        return ConfigError(where, "strategy.robust", f"true {stale}", remedy)
+    if isinstance(strategy, Composed) and strategy.combine.is_asynchronous:
+        fit = ", ".join(name for name, kind in BEFORE.items() if kind.is_asynchronous)
+        unfit = ", ".join(repr(name) for name in choice.before if not BEFORE[name].is_asynchronous)
+        return ConfigError(where, "strategy.before", f"{unfit} {stale}", f"take {fit}, or leave it out")
+    remedy = f"set it to {able}, or leave [asynchronous] out"
+    return ConfigError(where, "strategy.name", f"{choice.name!r} {stale}", remedy)
 
 
 def _robust(choice: StrategyChoice, where: str) -> StrategyChoice:
