@@ -17,6 +17,10 @@ from numpy.typing import DTypeLike
 from fedloom.learning.layout import Array
 from fedloom.learning.spec import ModelSpec
 
+_FEW_ROWS = 48
+_MANY_WEIGHTS = 128 * 128
+"""See `Network._pull_back`."""
+
 
 class _Layer(NamedTuple):
     """Views of one layer for one number of rows b."""
@@ -37,6 +41,10 @@ class _Layer(NamedTuple):
     """(c, b, fan_in + 1), contiguous: ∂loss/∂x, and a last column that nobody reads. Empty for the first layer."""
     delta: Array
     """(c, b, fan_out): ∂loss/∂z, inside the next layer's `delta_x`. The last layer's is `out` itself."""
+    turned: Array
+    """(c, fan_out, b), contiguous: for a copy of δᵀ. Empty where that does not pay."""
+    pulled: Array
+    """(c, fan_in + 1, b), contiguous: for W·δᵀ. Empty likewise."""
     mask: Array
     """(c, b, fan_in + 1), contiguous: which inputs are kept, 0 or 1/(1 − dropout). Empty for the first layer."""
 
@@ -74,10 +82,19 @@ class Network:
 
         With `rng`, units are dropped as in training; without, none are.
         """
+        first = self._pass(rows)[0]
+        np.matmul(first.x, first.matrix, out=first.out)
+        return self.forward_from_first(rows, rng)
+
+    def first_products(self, rows: int) -> Array:
+        """(c, rows, width): where whoever computes the first layer's products writes them for `forward_from_first`."""
+        return self._pass(rows)[0].out
+
+    def forward_from_first(self, rows: int, rng: np.random.Generator | None = None) -> Array:
+        """As `forward`, from the first layer's products, which are in `first_products(rows)` already."""
         layers = self._pass(rows)
-        for number, layer in enumerate(layers):
-            if number:
-                self._activate(layer, rng)
+        for layer in layers[1:]:
+            self._activate(layer, rng)
             np.matmul(layer.x, layer.matrix, out=layer.out)
         return layers[-1].out
 
@@ -86,13 +103,28 @@ class Network:
 
         To be called once after a `forward` with `rng` (or with no dropout): it uses up the activations.
         """
+        first = self._pass(rows)[0]
+        np.matmul(first.x_transposed, self.backward_to_first(rows), out=first.gradient)
+
+    def backward_to_first(self, rows: int) -> Array:
+        """As `backward` for all layers but the first; returns ∂loss/∂z of that, (c, rows, width)."""
         layers = self._pass(rows)
-        for number in range(len(layers) - 1, -1, -1):
-            layer = layers[number]
+        for layer in reversed(layers[1:]):
             np.matmul(layer.x_transposed, layer.delta, out=layer.gradient)
-            if number:
-                np.matmul(layer.delta, layer.matrix_transposed, out=layer.delta_x)
-                self._through_activation(layer)
+            self._pull_back(layer)
+            self._through_activation(layer)
+        return layers[0].delta
+
+    def _pull_back(self, layer: _Layer) -> None:
+        """∂loss/∂x = δ·Wᵀ. BLAS is slow where the right factor is transposed, large, and there are few rows (2 times
+        with 10 rows and 200×200 weights); then W·δᵀ, with both small factors copied, is faster.
+        """
+        if not layer.turned.size:
+            np.matmul(layer.delta, layer.matrix_transposed, out=layer.delta_x)
+            return
+        np.copyto(layer.turned, layer.delta.transpose(0, 2, 1))
+        np.matmul(layer.matrix, layer.turned, out=layer.pulled)
+        np.copyto(layer.delta_x, layer.pulled.transpose(0, 2, 1))
 
     def _activate(self, layer: _Layer, rng: np.random.Generator | None) -> None:
         """Turn the products in the layer's input into activations."""
@@ -150,6 +182,7 @@ class Network:
             x = self._shaped(self._xs[number], rows, fan_in + 1)
             is_last = number == len(widths) - 2
             trains = self.gradient.size > 0
+            turns = trains and number > 0 and 1 < rows <= _FEW_ROWS and math.prod(shape[1:]) >= _MANY_WEIGHTS
             layers.append(
                 _Layer(
                     x=x,
@@ -161,6 +194,8 @@ class Network:
                     out=logits if is_last else self._shaped(self._xs[number + 1], rows, fan_out + 1)[..., :-1],
                     delta_x=self._shaped(self._deltas[number - 1], rows, fan_in + 1) if number else empty,
                     delta=logits if is_last else self._shaped(self._deltas[number], rows, fan_out + 1)[..., :-1],
+                    turned=np.zeros((self.clients, fan_out if turns else 0, rows), self.dtype),
+                    pulled=np.zeros((self.clients, fan_in + 1 if turns else 0, rows), self.dtype),
                     mask=self._shaped(self._masks[number - 1], rows, fan_in + 1) if number else empty,
                 )
             )
