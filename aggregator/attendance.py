@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from aggregator.fleet import Fleet
 from aggregator.round import fewest_updates
-from fedloom.job import Rounds
+from fedloom.job.rounds import Rounds
 from fedloom.wire.messages import Phase
 
 MAX_ROUNDS_OUT = 64

@@ -10,7 +10,7 @@ from aggregator.cohorts.memory import Memory
 from aggregator.cohorts.uniform import Uniform
 from aggregator.records import Invitation
 from aggregator.round import fewest_updates
-from fedloom.job import Rounds
+from fedloom.job.rounds import Rounds
 from fedloom.wire.messages import Phase
 
 ANYBODY = Memory(Uniform())

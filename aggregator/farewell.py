@@ -2,7 +2,7 @@
 
 from aggregator.fleet import Fleet
 from aggregator.pace import Pace
-from fedloom.job import Rounds
+from fedloom.job.rounds import Rounds
 
 MAX_LINGER_S = 30.0
 """How long, at most, devices that stay connected after the job, or were cut off from it, keep it waiting."""

@@ -11,7 +11,7 @@ from aggregator.phases import remember
 from aggregator.records import Answer, Figures, Invitation, Outcome, RoundRecord, Snapshot, SpoolEntry, Standing
 from aggregator.store import Store
 from aggregator.upkeep.rows import is_in_a_model
-from fedloom.job import Stopping
+from fedloom.job.rounds import Stopping
 from fedloom.wire.messages import Closed, Phase, Verdict
 
 MAX_VERSION = 2**63 - 1

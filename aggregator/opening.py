@@ -9,7 +9,8 @@ from aggregator.records import CurrentModel, RoundRecord
 from aggregator.writer import Entropy, Writer
 from fedloom import msgpack
 from fedloom.errors import ConfigError
-from fedloom.job import CHUNK_BYTES, Job
+from fedloom.job import Job
+from fedloom.job.updates import CHUNK_BYTES
 from fedloom.learning.layout import Vector
 from fedloom.learning.plan import TrainPlan
 from fedloom.trust.documents import Root

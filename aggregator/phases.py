@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from aggregator.records import Figures
-from fedloom.job import Job, Stopping
+from fedloom.job import Job
+from fedloom.job.rounds import Stopping
 from fedloom.wire.messages import Phase
 
 _LOWER_IS_BETTER = ("loss", "mse", "mae")

@@ -11,7 +11,8 @@ from aggregator.phases import score
 from aggregator.records import CurrentModel, Figures, NewModel
 from fedloom.errors import DataError, StoreError
 from fedloom.files import make_private_directory, sync_directory
-from fedloom.job import Job, Stopping
+from fedloom.job import Job
+from fedloom.job.rounds import Stopping
 from fedloom.learning.model import Model
 from fedloom.learning.model_file import load, save
 from fedloom.wire.model_blob import model_hash

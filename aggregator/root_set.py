@@ -12,7 +12,8 @@ import numpy as np
 from aggregator.config import Loaded
 from fedloom.data.prepare import check_width, prepare
 from fedloom.errors import ConfigError
-from fedloom.job import Holdout, Job
+from fedloom.job import Job
+from fedloom.job.data import Holdout
 from fedloom.learning.dataset import Dataset
 from fedloom.learning.layout import Vector
 from fedloom.learning.plan import TrainPlan

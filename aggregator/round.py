@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from aggregator.records import Answer, AnswerKey, Outcome
-from fedloom.job import Rounds
+from fedloom.job.rounds import Rounds
 from fedloom.wire.messages import Phase, Verdict
 
 

@@ -17,7 +17,7 @@ from byzantine_page import Setting, Table, as_markdown, as_text, draw
 from byzantine_run import Case, final_accuracy
 from rich.progress import Progress
 
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 
 DEVICES = 20
 ALPHAS = (None, 0.3)

@@ -6,7 +6,7 @@ import numpy as np
 from attacks import ATTACKS, LABEL_FLIP
 from digits import CLASSES, deal, flipped
 
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from fedloom.learning.dataset import Dataset
 from fedloom.learning.evaluate import evaluate
 from fedloom.learning.initialise import initial_weights

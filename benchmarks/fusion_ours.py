@@ -12,7 +12,7 @@ from fusion_case import READING, Case, from_arguments, report, resident_mib
 from aggregator.records import Answer
 from aggregator.spool import Spool, SpooledUpdates
 from fedloom import msgpack
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from fedloom.wire.messages import Update, Verdict
 from strategies import ClientUpdate, Updates, UpdatesInMemory, create
 from strategies.base import Matrix

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from slow_link import Clock, Downloading, Uploading
 
 from edge_client.state import OutboxEntry
-from fedloom.job import CHUNK_BYTES
+from fedloom.job.updates import CHUNK_BYTES
 from fedloom.wire.chunks import MAX_FRAME, chunk_hashes
 from fedloom.wire.messages import ModelRef
 

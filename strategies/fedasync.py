@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from fedloom.job import Share
+from fedloom.job.numbers import Share
 from fedloom.learning.plan import Count, Positive
 from strategies.base import Direction, Updates, total_samples
 from strategies.summing import weighted_sum

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fedloom.errors import ConfigError
-from fedloom.job import Job, StrategyChoice
+from fedloom.job import Job
+from fedloom.job.choices import StrategyChoice
 from fedloom.learning.layout import Layout
 from fedloom.learning.plan import TrainPlan
 from fedloom.suggest import closest

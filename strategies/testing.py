@@ -1,7 +1,7 @@
 """What every strategy is held to: `check_strategy` for the tests of ours and of anybody's.
 
 >>> from strategies import create
->>> from fedloom.job import StrategyChoice
+>>> from fedloom.job.choices import StrategyChoice
 >>> check_strategy(create(StrategyChoice("fedavg"), "job.toml"))
 """
 

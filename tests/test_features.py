@@ -5,7 +5,9 @@ import pytest
 
 from fedloom.errors import ConfigError
 from fedloom.features import channels, summary_names, summary_width, triples
-from fedloom.job import Data, Job, Rounds, Window, check_job
+from fedloom.job import Job, check_job
+from fedloom.job.data import Data, Window
+from fedloom.job.rounds import Rounds
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 

@@ -26,7 +26,7 @@ import numpy as np
 from aggregator.cohorts.base import Positions, Rng
 from aggregator.cohorts.figures import Numbers, capped, draw, mean_losses, sample_counts
 from aggregator.records import Standing
-from fedloom.job import Share
+from fedloom.job.numbers import Share
 
 _STALENESS = 0.1
 """Weight of ln R / L_k under the root."""

@@ -9,7 +9,9 @@ from zlib import crc32
 
 from msgspec import json
 
-from fedloom.job import Data, Job, Rounds
+from fedloom.job import Job
+from fedloom.job.data import Data
+from fedloom.job.rounds import Rounds
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.wire.records import Scalar

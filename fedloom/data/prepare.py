@@ -15,7 +15,7 @@ from fedloom.data.npz_source import read_npz
 from fedloom.data.table import Alive, Labels, Reader, Table, Wanted, nobody_watches
 from fedloom.data.window import Spans, Target, recordings, window_starts, window_targets
 from fedloom.errors import CellError, DataError
-from fedloom.job import Data, Holdout, Window
+from fedloom.job.data import Data, Holdout, Window
 from fedloom.learning.dataset import Dataset
 
 READERS: dict[str, Reader] = {"csv": read_csv, "npz": read_npz}

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from fedloom.compression import Encoding, EncodingOptions
-from fedloom.job import Data
+from fedloom.job.data import Data
 from fedloom.learning.personal import Personal
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fedloom.errors import Reason, Refused
-from fedloom.job import CHUNK_BYTES
+from fedloom.job.updates import CHUNK_BYTES
 from fedloom.learning.layout import Vector
 from fedloom.learning.standardise import Standardiser
 from fedloom.wire.chunks import chunk_at, chunk_hashes

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.bound import gap_in_places, last_places
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from fedloom.wire.messages import Phase
 from strategies import ClientUpdate, UpdatesInMemory, create
 from strategies.summing import BLOCK_ROWS

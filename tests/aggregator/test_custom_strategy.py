@@ -7,7 +7,8 @@ import pytest
 import tracked
 
 from fedloom.errors import ConfigError
-from fedloom.job import StrategyChoice, load_job
+from fedloom.job import load_job
+from fedloom.job.choices import StrategyChoice
 from strategies import create, names, registry
 from strategies.composed import Composed
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedloom.command import main
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import FusionError, create, registry
 from strategies.base import Fused, State
 from strategies.composed import Composed

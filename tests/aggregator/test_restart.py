@@ -14,7 +14,7 @@ from aggregator.notices import RoundClosed, RoundOpened, Started
 from aggregator.row_checks import register
 from aggregator.state_lock import exclusive
 from fedloom.errors import StoreError
-from fedloom.job import Stopping
+from fedloom.job.rounds import Stopping
 from fedloom.wire.messages import Closed, Verdict
 
 

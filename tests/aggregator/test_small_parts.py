@@ -19,7 +19,8 @@ from aggregator.records import Answer
 from aggregator.report import describe, json_lines, text_lines
 from aggregator.round import RoundState, fewest_updates
 from fedloom.errors import ConfigError
-from fedloom.job import Rounds, Stopping, load_job
+from fedloom.job import load_job
+from fedloom.job.rounds import Rounds, Stopping
 from fedloom.learning.model import Model
 from fedloom.learning.model_file import save
 from fedloom.learning.onnx_export import export_onnx

@@ -14,7 +14,8 @@ from aggregator.events import Tick
 from aggregator.opening import check_manifest
 from fedloom.command import main
 from fedloom.errors import ConfigError, Reason, Refused
-from fedloom.job import MAX_WEIGHTS, load_job
+from fedloom.job import load_job
+from fedloom.job.checks import MAX_WEIGHTS
 from fedloom.learning.plan import TrainPlan
 from fedloom.wire.encoding import encoded_bytes
 from fedloom.wire.messages import Phase, Update

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedloom.data.config import SourceConfig
-from fedloom.job import Data
+from fedloom.job.data import Data
 
 GOOD = "recording,move,ax,ay\n" + "".join(f"{row // 10},{'ab'[row // 10 % 2]},{row},{row * 0.5}\n" for row in range(40))
 

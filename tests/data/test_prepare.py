@@ -9,7 +9,7 @@ from fedloom.data.config import SourceConfig
 from fedloom.data.prepare import READERS, check_width, prepare
 from fedloom.data.table import Table
 from fedloom.errors import DataError
-from fedloom.job import Data, Holdout, Window
+from fedloom.job.data import Data, Holdout, Window
 
 replace = msgspec.structs.replace
 

@@ -16,7 +16,7 @@ from edge_client.session import Session
 from edge_client.state import DeviceState, OutboxEntry
 from fedloom import msgpack
 from fedloom.errors import Reason
-from fedloom.job import Data
+from fedloom.job.data import Data
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.standardise import Standardiser

@@ -13,7 +13,7 @@ from edge_client.state import OutboxEntry
 from edge_client.training import Training
 from fedloom import msgpack
 from fedloom.data.config import SourceConfig
-from fedloom.job import Data
+from fedloom.job.data import Data
 from fedloom.learning.layout import Vector
 from fedloom.learning.personal import Personal
 from fedloom.learning.plan import TrainPlan

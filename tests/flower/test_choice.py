@@ -4,7 +4,7 @@ import peer_loop
 import pytest
 
 from fedloom.errors import ConfigError
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import create
 
 

@@ -15,7 +15,7 @@ import pytest
 from flwr.serverapp.strategy.multikrum import select_multikrum
 
 from fedloom import msgpack
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import State, UpdatesInMemory, create
 from strategies.flower.choice import KNOWN
 

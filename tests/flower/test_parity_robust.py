@@ -16,7 +16,7 @@ from flwr.app import Array, ArrayRecord, Message, MessageType, MetricRecord, Rec
 from flwr.serverapp.strategy.multikrum import select_multikrum
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import ClientUpdate, UpdatesInMemory, create
 
 COUNT = 13

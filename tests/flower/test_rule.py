@@ -6,7 +6,7 @@ import pytest
 
 from fedloom import msgpack
 from fedloom.flower.nodes import node_of
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from fedloom.learning.plan import TrainPlan
 from strategies import FusionError, UpdatesInMemory, create
 from strategies.flower.choice import KNOWN

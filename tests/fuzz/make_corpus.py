@@ -12,7 +12,7 @@ import numpy as np
 
 from fedloom import msgpack
 from fedloom.compression import options_of
-from fedloom.job import Data
+from fedloom.job.data import Data
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.trust import certificates, documents

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import ClientUpdate, UpdatesInMemory, create
 
 GIVEN = json.loads((Path(__file__).parent / "flwr_strategies.json").read_text())

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import ClientUpdate, UpdatesInMemory, create
 
 

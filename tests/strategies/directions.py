@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import ClientUpdate, UpdatesInMemory, create
 
 

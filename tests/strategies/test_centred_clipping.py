@@ -5,7 +5,7 @@ import pytest
 from directions import direction, updates
 
 from fedloom import msgpack
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import create
 
 

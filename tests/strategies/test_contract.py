@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedloom.errors import ConfigError
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from fedloom.learning.plan import TrainPlan
 from strategies import ClientUpdate, FusionError, State, create, names, registry
 from strategies.base import Fused

@@ -3,7 +3,7 @@
 import pytest
 
 from fedloom.errors import ConfigError
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import create
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from fedloom.learning.corrections import feddyn_change
 from fedloom.learning.plan import TrainPlan
 from strategies import ClientUpdate, PlanError, UpdatesInMemory, create

@@ -3,7 +3,7 @@
 import pytest
 
 from fedloom.errors import ConfigError
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from fedloom.learning.plan import TrainPlan
 from strategies import FusionError, PlanError, create
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedloom.errors import ConfigError
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import FusionError, UpdatesInMemory, create
 from strategies.base import State
 from strategies.moments import Moments, moments, read

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_client.variate import Variate
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from fedloom.learning.dataset import Dataset
 from fedloom.learning.layout import Vector
 from fedloom.learning.plan import TrainPlan

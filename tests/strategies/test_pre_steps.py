@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from directions import normal, updates
 
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import UpdatesInMemory, create
 from strategies.bucketing import Bucketing, shuffled
 

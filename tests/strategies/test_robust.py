@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fedloom.errors import ConfigError
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import ClientUpdate, FusionError, UpdatesInMemory, create, tiles
 from strategies.attackers import Tolerance
 

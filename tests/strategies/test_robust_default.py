@@ -5,7 +5,7 @@ import pytest
 from directions import normal, updates
 
 from fedloom.errors import ConfigError
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import create, registry
 
 

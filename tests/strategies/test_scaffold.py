@@ -5,7 +5,7 @@ import pytest
 
 from fedloom import msgpack
 from fedloom.errors import ConfigError
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from fedloom.learning.plan import TrainPlan
 from strategies import ClientUpdate, FusionError, PlanError, UpdatesInMemory, create
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from directions import normal, updates
 
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import create, tiles
 
 TILE_BYTES = 2**19

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedloom import msgpack
-from fedloom.job import Data
+from fedloom.job.data import Data
 from fedloom.learning.personal import Personal
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec

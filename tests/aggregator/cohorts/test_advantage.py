@@ -7,7 +7,8 @@ from aggregator.cohorts.memory import Memory
 from aggregator.cohorts.power_of_choice import PowerOfChoice
 from aggregator.cohorts.uniform import Uniform
 from aggregator.records import Standing
-from fedloom.job import Rounds, StrategyChoice
+from fedloom.job.choices import StrategyChoice
+from fedloom.job.rounds import Rounds
 from fedloom.learning.dataset import Dataset
 from fedloom.learning.evaluate import evaluate
 from fedloom.learning.plan import TrainPlan

@@ -7,7 +7,10 @@ from aggregator.cohorts.oort import Oort
 from aggregator.cohorts.power_of_choice import PowerOfChoice
 from aggregator.cohorts.registry import RULES, create
 from fedloom.errors import ConfigError
-from fedloom.job import CohortChoice, Data, Holdout, Job, Rounds
+from fedloom.job import Job
+from fedloom.job.choices import CohortChoice
+from fedloom.job.data import Data, Holdout
+from fedloom.job.rounds import Rounds
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 

@@ -16,7 +16,7 @@ from aggregator.cohorts.power_of_choice import PowerOfChoice
 from aggregator.cohorts.registry import RULES
 from aggregator.cohorts.uniform import Uniform
 from aggregator.records import Invitation, Standing
-from fedloom.job import Rounds
+from fedloom.job.rounds import Rounds
 from fedloom.wire.messages import Phase
 
 EVERY = [kind() for kind in RULES.values()]

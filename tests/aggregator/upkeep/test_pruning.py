@@ -7,7 +7,8 @@ from aggregator import history
 from aggregator.config import Retention
 from aggregator.store import open_store
 from aggregator.upkeep.rows import ROUNDS_A_TURN, due_rounds
-from fedloom.job import Asynchronous, load_job
+from fedloom.job import load_job
+from fedloom.job.rounds import Asynchronous
 
 KEPT = 3
 

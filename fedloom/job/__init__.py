@@ -1,0 +1,20 @@
+"""A job: everything that a federation needs to know to learn one model, as one TOML file of data."""
+
+from pathlib import Path
+
+from fedloom import config
+from fedloom.job.checks import check_job
+from fedloom.job.document import Job
+
+__all__ = ["Job", "check_job", "load_job"]
+
+
+def load_job(path: Path) -> Job:
+    """Read and check a job file.
+
+    Raises:
+        ConfigError: it cannot be read, does not parse, or asks for something impossible.
+    """
+    job = config.load(path, Job)
+    check_job(job, str(path))
+    return job
