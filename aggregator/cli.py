@@ -11,14 +11,12 @@ import typer
 
 from aggregator import keys, overview
 from aggregator.cli_options import CONFIG, AsJson, Config
-from aggregator.cohorts.registry import create as create_rule
 from aggregator.config import Loaded, load_config
-from aggregator.initial import initial_model
 from aggregator.notices import AnyNotice
-from aggregator.opening import check_manifest
 from aggregator.present import PresenceNote, read_presence
 from aggregator.report import to_operator
 from aggregator.roots.changes import check_quorum, public_keys
+from aggregator.runnable import check_runnable
 from aggregator.service import Service
 from aggregator.startup import assemble
 from aggregator.state_cli import commands as state_commands
@@ -28,7 +26,6 @@ from fedloom.errors import DataError
 from fedloom.job import load_job
 from fedloom.learning.model_file import load as load_model
 from fedloom.link.mqtt import MqttLink
-from strategies import create_for, first_plan
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
 aggregator = typer.Typer(help="Make a federation, run a job, see how it stands.", no_args_is_help=True)
@@ -111,10 +108,7 @@ def job_check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The job
       fedloom job check job.toml
     """
     read = load_job(file)
-    strategy = create_for(read, str(file))
-    create_rule(read, str(file))
-    check_manifest(read, first_plan(strategy, read), str(file))
-    initial_model(read, file)
+    check_runnable(read, file)
     size, rule = read.model.layout().size, "robust" if read.strategy.robust else read.strategy.name
     typer.echo(f"{file}: job {read.name} is right: {size:,} weights, {read.rounds.count} rounds, {rule}")
 

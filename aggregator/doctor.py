@@ -13,12 +13,14 @@ from aggregator import tables as t
 from aggregator.config import AggregatorConfig, Loaded
 from aggregator.keys import AggregatorKeys
 from aggregator.own_manifest import own_manifest
+from aggregator.root_set import load as load_root_set
 from aggregator.state_lock import exclusive
 from aggregator.store import Store, open_store
 from fedloom.errors import FedloomError, StoreError
 from fedloom.health import access, host
 from fedloom.health.findings import Finding, from_error, guarded, ok, warn
 from fedloom.health.tls import own_certificate, reach
+from fedloom.job import load_job
 from fedloom.link.config import Tls, tls_context
 from fedloom.link.mqtt_probe import Probe
 from fedloom.wire.topics import Topics
@@ -36,6 +38,7 @@ def examine(loaded: Loaded) -> Iterator[Finding]:
         yield from_error("keys", error)
     else:
         yield from guarded("state", _state(loaded.state, own, now_s))
+    yield from guarded("root set", _root_set(loaded))
     if broker.tls and broker.tls.cert:
         yield from guarded("certificate", own_certificate(Path(broker.tls.cert), now_s, _RENEW))
     yield from guarded("broker", reach(broker, now_s))
@@ -57,6 +60,18 @@ def _state(state: Path, own: AggregatorKeys, now_s: float) -> Iterator[Finding]:
     yield host.owner(state)
     if host.is_owner(state):
         yield from host.disk(state)
+
+
+def _root_set(loaded: Loaded) -> Iterator[Finding]:
+    source = loaded.config.root_set
+    if source is None:
+        return
+    job = load_job(loaded.job)
+    own = load_root_set(source, job, str(loaded.job))
+    if own is None:
+        yield ok("root set", f"not read: {job.strategy.name!r} of {loaded.job} needs none")
+    else:
+        yield ok("root set", f"{source.path}: {own.samples:,} samples that fit {loaded.job}")
 
 
 def _newest_time(store: Store) -> int:

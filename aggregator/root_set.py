@@ -9,7 +9,7 @@ from hashlib import sha256
 import msgspec
 import numpy as np
 
-from aggregator.config import Loaded
+from fedloom.data.config import SourceConfig
 from fedloom.data.prepare import check_width, prepare
 from fedloom.errors import ConfigError
 from fedloom.job import Job
@@ -30,6 +30,11 @@ class RootSet:
         self._data = data
         self._job = job
 
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return len(self._data.x)
+
     def update(self, round_number: int, plan: TrainPlan, weights: Vector, standardiser: Standardiser | None) -> Vector:
         """(p,) what a device with these samples would send; the same whenever it is asked for.
 
@@ -49,8 +54,8 @@ class RootSet:
         return np.random.default_rng(int.from_bytes(sha256(b"fedloom/1/root-set" + seed).digest(), "big"))
 
 
-def load(loaded: Loaded, job: Job) -> RootSet | None:
-    """All of its samples, or None where the job's rule needs none.
+def load(source: SourceConfig | None, job: Job, where: str) -> RootSet | None:
+    """All samples of `source`, or None where the rule of the job, which is in the file `where`, needs none.
 
     Raises:
         ConfigError: the rule needs one, and there is none.
@@ -58,11 +63,10 @@ def load(loaded: Loaded, job: Job) -> RootSet | None:
     """
     if not needs_root_set(job.strategy):
         return None
-    source = loaded.config.root_set
     if source is None:
         problem = f"{job.strategy.name!r} compares updates with one of the aggregator's own, which has no samples"
-        remedy = "give it some with [root_set] in its configuration, or choose another rule"
-        raise ConfigError(str(loaded.job), "strategy.name", problem, remedy)
+        remedy = "give it some with [root_set] in its configuration or simulate --root-set, or choose another rule"
+        raise ConfigError(where, "strategy.name", problem, remedy)
     everything = Holdout(fraction=0.0)
     prepared = prepare(source, msgspec.structs.replace(job.data, holdout=everything), job.training.loss, job.seed)
     check_width(source, prepared, job.model.inputs)

@@ -74,7 +74,7 @@ def verify_round(job: JobName, number: Number, config: Config = CONFIG, as_json:
         strategy = create_for(run.job, f"the run {run.id.hex()}")
         try:
             given = sources(past, run, files)
-            root_set = load_root_set(loaded, run.job)
+            root_set = load_root_set(loaded.config.root_set, run.job, str(loaded.job))
             again = recompute(past, given, run, strategy, lambda: initial_model(run.job, loaded.job), root_set)
         except DamagedError as damage:
             raise StoreError(

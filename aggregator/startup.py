@@ -89,7 +89,7 @@ def assemble_for(
         TrustError, StoreError: see `assemble`.
     """
     rule, plan = cohorts.create(job, str(loaded.job)), first_plan(strategy, job)
-    root_set = load_root_set(loaded, job)
+    root_set = load_root_set(loaded.config.root_set, job, str(loaded.job))
     own = keys.load(loaded.state)
     store = open_store(loaded.state, leads=True)
     files, run = _open_files(store, loaded, job), _run(store, job, is_new(store))

@@ -11,6 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from aggregator.root_set import load as load_root_set
+from aggregator.runnable import check_runnable
+from fedloom.data.config import SourceConfig
 from fedloom.data.prepare import ENDINGS
 from fedloom.errors import InputError
 from fedloom.job import Job, load_job
@@ -35,6 +38,7 @@ def simulate(
     job_path: Annotated[Path, typer.Argument(metavar="JOB", help="The job file.")],
     processes: Annotated[int, typer.Option(min=0, help="How many devices; 0: one for each data file.")] = 0,
     data: Annotated[Path | None, typer.Option(help="Folder with a file a device; default: data beside JOB.")] = None,
+    root_set: Annotated[Path | None, typer.Option(metavar="FILE", help="The aggregator's own samples.")] = None,
     out: Out = None,
     broker: WhichBroker = "auto",
     as_json: AsJson = False,
@@ -45,10 +49,15 @@ def simulate(
 
       fedloom simulate examples/watch/job.toml --processes 8
 
-      fedloom simulate job.toml --data recordings/ --out runs/first --json
+      fedloom simulate job.toml --data recordings/ --root-set checked.csv --out runs/first --json
     """
     job = load_job(job_path)
+    check_runnable(job, job_path)
+    load_root_set(SourceConfig(str(root_set)) if root_set else None, job, str(job_path))
     sources = find_sources(data or job_path.parent / "data", processes)
+    if root_set and root_set.resolve() in [source.resolve() for source in sources]:
+        problem = "would be the data of a device, too, which nobody else may have a hand in"
+        raise InputError(str(root_set), "--root-set", problem, "move it out of the folder of the devices' files")
     if job.rounds.devices > len(sources):
         problem = f"the job waits for {job.rounds.devices} devices, but there are {len(sources)} data files"
         raise InputError(str(job_path), "rounds.devices", problem, "lower it or add data files")
@@ -57,7 +66,7 @@ def simulate(
         raise InputError(str(job_path), "cohort.require", problem, "leave it out to simulate the job")
     console = Console(stderr=as_json)
     directory = new_directory(out, f"simulate-{job.name}")
-    history, model = run(directory, job_path, job, sources, broker, console)
+    history, model = run(directory, job_path, job, sources, broker, console, root_set)
     if as_json:
         last = history.metrics[-1] if history.metrics else {}
         outcome = {"model": history.model_path, "metrics": last, "rounds": len(history.seconds)}
@@ -110,11 +119,17 @@ def demo(
 
 
 def run(
-    directory: Path, job_path: Path, job: Job, sources: Sequence[Path], broker: BrokerKind, console: Console
+    directory: Path,
+    job_path: Path,
+    job: Job,
+    sources: Sequence[Path],
+    broker: BrokerKind,
+    console: Console,
+    root_set: Path | None = None,
 ) -> tuple[History, Model]:
     """Run a local fleet to its end, with progress; its processes are gone afterwards."""
     history = History()
-    with LocalFleet(directory, job_path, sources, broker) as fleet:
+    with LocalFleet(directory, job_path, sources, broker, root_set=root_set) as fleet:
         kind = fleet.broker.kind if fleet.broker else ""
         text = f"{len(sources)} device processes, an aggregator, and {kind} as broker; logs in {directory}/"
         console.print(text, highlight=False, soft_wrap=True)

@@ -60,8 +60,11 @@ class LocalFleet:
         sources: Sequence[Path],
         broker: BrokerKind = "auto",
         suite: SuiteName = "hybrid",
+        root_set: Path | None = None,
     ) -> None:
-        """`sources`: a data file for each device. `directory` must not hold a fleet yet."""
+        """`sources`: a data file for each device; `root_set`: one for the aggregator. `directory` must not hold a fleet
+        yet.
+        """
         self.directory = directory
         self.job = job.resolve()
         self.sources = [source.resolve() for source in sources]
@@ -70,6 +73,7 @@ class LocalFleet:
         self.devices: list[Child] = []
         self._broker_kind = broker
         self._suite = suite
+        self._root_set = root_set and root_set.resolve()
 
     def __enter__(self) -> Self:
         try:
@@ -108,7 +112,10 @@ class LocalFleet:
         host, port = self.address()
         config = self.directory / "aggregator.toml"
         lines = [f"job = {json.dumps(str(self.job))}", f"state = {json.dumps(state.name)}", "[broker]"]
-        config.write_text("\n".join([*lines, f'host = "{host}"', f"port = {port}", ""]), encoding="utf-8")
+        lines += [f'host = "{host}"', f"port = {port}"]
+        if self._root_set:
+            lines += ["[root_set]", f"path = {json.dumps(str(self._root_set))}"]
+        config.write_text("\n".join([*lines, ""]), encoding="utf-8")
         command = ["-m", "fedloom.command", "aggregator", "run", "--config", str(config), "--json", "--exit-when-done"]
         return self._spawn("aggregator", command, subprocess.PIPE)
 

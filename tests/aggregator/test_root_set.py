@@ -8,17 +8,19 @@ import pytest
 
 from aggregator import root_set
 from aggregator.config import load_config
+from aggregator.doctor import examine
 from aggregator.notices import RoundClosed
 from fedloom.command import main
 from fedloom.data.config import SourceConfig
 from fedloom.errors import ConfigError, DataError
+from fedloom.health.findings import Level
 from fedloom.job import load_job
 from fedloom.learning.standardise import Standardiser
 from fedloom.wire import encoding
 from fedloom.wire.messages import Update
 from strategies import FusionError
 
-CONFIG = 'job = "job.toml"\n[broker]\nhost = "localhost"\n[root_set]\npath = "root.csv"\n'
+CONFIG = 'job = "job.toml"\n[broker]\nhost = "localhost"\nport = 1\n[root_set]\npath = "root.csv"\n'
 
 
 def write_samples(path, slope=1.0, rows=40):
@@ -48,7 +50,7 @@ def trained(make_job):
     """`trained(round)`: what the root set gives for a model of zeros."""
     rig = make_job()
     job = load_job(rig.config.job)
-    own = root_set.load(rig.config, job)
+    own = root_set.load(rig.config.config.root_set, job, "job.toml")
     return lambda number, **changes: own.update(
         number, msgspec.structs.replace(job.training, **changes), np.zeros(4, np.float32), None
     )
@@ -118,7 +120,10 @@ def test_it_trains_on_all_samples_towards_them(trained):
 def test_samples_are_standardised_as_the_model_wants_them(make_job):
     rig = make_job()
     job = load_job(rig.config.job)
-    own, plan = root_set.load(rig.config, job), msgspec.structs.replace(job.training, local_epochs=400, batch_size=0)
+    own, plan = (
+        root_set.load(rig.config.config.root_set, job, "job.toml"),
+        msgspec.structs.replace(job.training, local_epochs=400, batch_size=0),
+    )
     half = Standardiser(np.zeros(3, np.float32), np.full(3, 2.0, np.float32))
     np.testing.assert_allclose(own.update(1, plan, np.zeros(4, np.float32), half), [2, 2, 2, 0], atol=0.05)
 
@@ -148,6 +153,26 @@ def test_no_file_is_read_for_a_rule_that_needs_none(make_rig):
         rig.config, config=msgspec.structs.replace(rig.config.config, root_set=SourceConfig("/nowhere.csv"))
     )
     rig.boot()
+
+
+def doctor_says(rig):
+    return [each for each in examine(load_config(rig.directory / "aggregator.toml")) if each.check == "root set"]
+
+
+def test_the_doctor_looks_at_it(make_job):
+    rig = make_job()
+    (found,) = doctor_says(rig)
+    assert found.level is Level.OK
+    assert "root.csv: 40 samples that fit" in found.seen
+    (rig.directory / "root.csv").write_text("x0,x1,y\n1,2,3\n")
+    (found,) = doctor_says(rig)
+    assert found.level is Level.FAIL
+    assert "x2: the file has no 'x2'" in found.seen
+    rig.config.job.write_text(rig.config.job.read_text().replace("fltrust", "fedavg"))
+    (found,) = doctor_says(rig)
+    assert (found.level, found.seen.partition(":")[0]) == (Level.OK, "not read")
+    (rig.directory / "aggregator.toml").write_text(CONFIG.partition("[root_set]")[0])
+    assert doctor_says(rig) == []
 
 
 def test_its_path_is_relative_to_the_configuration(tmp_path):

@@ -30,6 +30,18 @@ def test_simulate_prints_its_outcome_for_programs(examples, make_data, tmp_path)
     assert "5 of 5 devices ready" in done.stderr
 
 
+def test_simulate_gives_the_aggregator_a_root_set(examples, make_data, tmp_path):
+    *sources, root_set = make_data("line", devices=5, seed=0)
+    job = (examples / "line" / "job.toml").read_text().replace("count = 40\ndevices = 5", "count = 2\ndevices = 4")
+    (tmp_path / "job.toml").write_text(job + '[strategy]\nname = "fltrust"\n')
+    root_set.rename(tmp_path / "root.csv")
+    arguments = ("--data", str(sources[0].parent), "--root-set", "root.csv", "--out", "run", "--json")
+    done = fedloom("simulate", "job.toml", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    verified = fedloom("round", "verify", "line", "2", "--config", "run/aggregator.toml", cwd=tmp_path)
+    assert verified.returncode == 0, verified  # it has the root set as well, and fuses the same bits
+
+
 def test_simulate_says_where_data_comes_from(examples, tmp_path):
     done = fedloom("simulate", str(examples / "line" / "job.toml"), cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

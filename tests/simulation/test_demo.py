@@ -132,6 +132,9 @@ def test_sources_are_the_data_files_of_a_folder_in_order(tmp_path: Path) -> None
             '[rounds]\ncount = 1\n[cohort]\nrequire = ["site"]\n',
             "cohort.require: the devices of a simulation have no lab",
         ),
+        ('[rounds]\ncount = 1\n[strategy]\nname = "fedavgg"\n', "did you mean 'fedavg'"),
+        ('[rounds]\ncount = 1\n[cohort]\nname = "class-balance"\n', "balances classes, and a regression has none"),
+        ('[rounds]\ncount = 1\n[strategy]\nname = "fltrust"\n', r"no samples; .* simulate --root-set"),
     ],
 )
 def test_a_job_that_no_simulation_could_begin_is_refused(tmp_path: Path, table: str, problem: str) -> None:
@@ -143,6 +146,23 @@ def test_a_job_that_no_simulation_could_begin_is_refused(tmp_path: Path, table: 
         (tmp_path / "data" / name).touch()
     with pytest.raises(InputError, match=problem):
         simulate(path, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("root_set", "problem"),
+    [("root.csv", "root.csv: y: the file has no 'y'"), ("data/a.csv", "--root-set: would be the data of a device")],
+)
+def test_a_root_set_that_is_none_is_refused(tmp_path: Path, root_set: str, problem: str) -> None:
+    path = tmp_path / "job.toml"
+    head = 'name = "line"\n[model]\ninputs = 1\noutputs = 1\n[data]\nfeatures = ["x"]\ntarget = "y"\n'
+    path.write_text(f'{head}[training]\nloss = "mse"\n[rounds]\ncount = 1\n[strategy]\nname = "fltrust"\n')
+    (tmp_path / "data").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / "data" / name).write_text("x,y\n1,2\n")
+    (tmp_path / "root.csv").write_text("x\n1\n")
+    with pytest.raises(InputError, match=problem):
+        simulate(path, root_set=tmp_path / root_set, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
