@@ -40,27 +40,35 @@ class ClassBalance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def pick(self, ready: Sequence[Standing], count: int, round_number: int, rng: Rng) -> Positions:
         """O(n · B) for each device that is drawn."""
         rows = samples_by_class(ready)
-        total = np.zeros(rows.shape[1])
-        is_left = np.ones(len(ready), np.bool_)
+        facts = np.vstack([rows.T, rows.sum(axis=1), np.square(rows).sum(axis=1)])
+        total, positions = np.zeros(rows.shape[1]), np.arange(len(ready))
         picked = np.empty(count, np.intp)
-        for place in range(count):
+        for place, left in enumerate(range(len(ready), len(ready) - count, -1)):
             sharpness = self.sharpness * place / max(count - 1, 1)
-            score = -sharpness * np.log(imbalance(total + rows) + _EVEN) + rng.gumbel(size=len(ready))
-            picked[place] = np.argmax(np.where(is_left, score, -np.inf))  # a draw with P ∝ exp(score) without the noise
-            is_left[picked[place]] = False
-            total += rows[picked[place]]
+            one = _draw(imbalance(total, facts[:, :left]), sharpness, rng)
+            picked[place] = positions[one]
+            total += facts[:-2, one]
+            positions[one], facts[:, one] = positions[left - 1], facts[:, left - 1]  # out of those that are left
         return picked
 
 
-def imbalance(samples: Numbers) -> Numbers:
-    """(n,) QCID of each row of samples by class (n, B).
+def imbalance(total: Numbers, facts: Numbers) -> Numbers:
+    """(n,) QCID of samples by class (B,) and those of one device more: (B + 2, n) by class, their sum, that of squares.
 
-    >>> imbalance(np.array([[5.0, 5.0], [10.0, 0.0]]))
-    array([0. , 0.5])
+    >>> imbalance(np.array([5.0, 5.0]), np.array([[5.0, 10.0], [5.0, 0.0], [10.0, 10.0], [50.0, 100.0]]))
+    array([0.   , 0.125])
     """
-    shares = samples / samples.sum(axis=1, keepdims=True)
-    result: Numbers = np.square(shares - 1.0 / samples.shape[1]).sum(axis=1)
+    squares = total @ total + 2.0 * (total @ facts[:-2]) + facts[-1]
+    result: Numbers = squares / np.square(total.sum() + facts[-2]) - 1.0 / total.size
     return result
+
+
+def _draw(uneven: Numbers, sharpness: float, rng: Rng) -> int:
+    """A position with P ∝ QCID^(−sharpness); the powers in float32, which are many and need no more."""
+    ratios = uneven + _EVEN
+    ratios /= ratios.min()
+    mass = np.cumsum(np.exp(-np.float32(sharpness) * np.log(ratios.astype(np.float32))), dtype=np.float64)
+    return int(np.searchsorted(mass, (1.0 - rng.random()) * mass[-1]))  # of nothing below a mass above 0
 
 
 def samples_by_class(ready: Sequence[Standing]) -> Numbers:
