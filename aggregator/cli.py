@@ -13,11 +13,11 @@ from aggregator import keys, overview
 from aggregator.cli_options import CONFIG, AsJson, Config
 from aggregator.config import Loaded, load_config
 from aggregator.notices import AnyNotice
-from aggregator.present import PresenceNote, read_presence
+from aggregator.present import read_presence
 from aggregator.report import to_operator
 from aggregator.roots.changes import check_quorum, public_keys
 from aggregator.runnable import check_runnable
-from aggregator.service import Service
+from aggregator.serving import service_for
 from aggregator.startup import assemble
 from aggregator.state_cli import commands as state_commands
 from aggregator.state_lock import exclusive
@@ -25,7 +25,6 @@ from aggregator.store import open_store
 from fedloom.errors import DataError
 from fedloom.job import load_job
 from fedloom.learning.model_file import load as load_model
-from fedloom.link.mqtt import MqttLink
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
 aggregator = typer.Typer(help="Make a federation, run a job, see how it stands.", no_args_is_help=True)
@@ -151,19 +150,7 @@ def model_export(
 
 async def _serve(loaded: Loaded, tell: Callable[[AnyNotice], None], exit_when_done: bool) -> None:
     parts = assemble(loaded)
-    broker = loaded.config.broker
     try:
-        service = Service(
-            parts.core,
-            parts.archive,
-            parts.gate,
-            parts.fleet.topics,
-            lambda on_event: MqttLink(broker, parts.client_id, on_event),
-            tell,
-            broker=f"{broker.host}:{broker.port}",
-            exit_when_done=exit_when_done,
-            housekeeping=PresenceNote(loaded.state, parts.fleet).update,
-        )
-        await service.run()
+        await service_for(parts, loaded, tell, exit_when_done=exit_when_done).run()
     finally:
         parts.archive.close()

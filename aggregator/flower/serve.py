@@ -19,13 +19,12 @@ from aggregator.exchange.journal import Journal
 from aggregator.flower.app import LoadedApp
 from aggregator.flower.grid import ClosedGridError, MqttGrid, Recall
 from aggregator.notices import AnyNotice
-from aggregator.present import PresenceNote
 from aggregator.records import CurrentModel
 from aggregator.service import Service
+from aggregator.serving import service_for
 from aggregator.startup import Parts, assemble_for
 from fedloom.errors import FedloomError
 from fedloom.flower.nodes import SUPERLINK, run_of
-from fedloom.link.mqtt import MqttLink
 from strategies import create
 
 log = logging.getLogger(__name__)
@@ -58,19 +57,7 @@ async def serve(loaded: Loaded, app: LoadedApp, tell: Callable[[AnyNotice], None
         journal=journal,
     )
     runner = _Runner(app, parts, journal)
-    broker = loaded.config.broker
-    service = Service(
-        parts.core,
-        parts.archive,
-        parts.gate,
-        parts.fleet.topics,
-        lambda on_event: MqttLink(broker, parts.client_id, on_event),
-        tell,
-        broker=f"{broker.host}:{broker.port}",
-        exit_when_done=True,
-        housekeeping=PresenceNote(loaded.state, parts.fleet).update,
-        settle=runner.grid.settle,
-    )
+    service = service_for(parts, loaded, tell, exit_when_done=True, settle=runner.grid.settle)
     try:
         asyncio.get_running_loop().call_soon(runner.start, service)  # when it runs
         await service.run()
