@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
@@ -18,7 +17,7 @@ from fedloom.data.table import (
     Wanted,
     name_in_file,
     nobody_watches,
-    read_failure,
+    reading,
     too_large,
     too_long,
 )
@@ -45,11 +44,8 @@ def read_csv(source: SourceConfig, wanted: Wanted, alive: Alive = nobody_watches
     Raises:
         DataError: the file cannot be read, is ragged, lacks a column, or holds a cell that is not a finite number.
     """
-    try:
-        with _open(source) as stream:
-            return _read(source, wanted, stream, alive)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise read_failure(source, error) from None
+    with reading(source, UnicodeDecodeError), _open(source) as stream:
+        return _read(source, wanted, stream, alive)
 
 
 def _open(source: SourceConfig) -> TextIO:

@@ -2,7 +2,6 @@
 
 import math
 import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,15 @@ from fedloom.data.table import (
     Wanted,
     name_in_file,
     nobody_watches,
-    read_failure,
+    reading,
     too_large,
     too_long,
 )
 from fedloom.errors import CellError, DataError
 
 Array = NDArray[Any]
+_DECODER_ERRORS = (zipfile.BadZipFile, ValueError, RuntimeError)
+"""RuntimeError: encrypted, or an unknown compression."""
 
 
 def read_npz(source: SourceConfig, wanted: Wanted, alive: Alive = nobody_watches) -> Table:
@@ -33,16 +34,13 @@ def read_npz(source: SourceConfig, wanted: Wanted, alive: Alive = nobody_watches
     Raises:
         DataError: the file cannot be read or is too large, lacks an array, or one has the wrong shape, type or a NaN.
     """
-    try:
-        with zipfile.ZipFile(source.path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > source.max_bytes:
-                raise too_large(source)
-            arrays = {}
-            for name in (*wanted.numbers, *wanted.labels):
-                alive()
-                arrays[name] = _read_array(source, name, archive)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, ValueError, RuntimeError) as error:
-        raise read_failure(source, error) from None  # RuntimeError: encrypted, or an unknown compression
+    with reading(source, *_DECODER_ERRORS), zipfile.ZipFile(source.path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > source.max_bytes:
+            raise too_large(source)
+        arrays = {}
+        for name in (*wanted.numbers, *wanted.labels):
+            alive()
+            arrays[name] = _read_array(source, name, archive)
     _check_rows(source, arrays)
     numbers = {name: _to_numbers(source, name, arrays[name]) for name in wanted.numbers}
     labels = {name: _to_labels(source, name, arrays[name]) for name in wanted.labels}

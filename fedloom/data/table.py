@@ -1,6 +1,8 @@
 """What a reader hands over: the columns that a job asked for, checked, by the job's names."""
 
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,11 +64,21 @@ def name_in_file(source: SourceConfig, wanted: str, present: Iterable[str]) -> s
     raise DataError(source.path, wanted, f"the file has no {name!r}, only {shown or 'no columns'}", remedy)
 
 
-def read_failure(source: SourceConfig, error: Exception) -> DataError:
-    """The one line for a file that the operating system or a decoder could not give us."""
-    if isinstance(error, FileNotFoundError):
-        return DataError(source.path, "", "there is no such file", "check the path")
-    return DataError(source.path, "", f"cannot be read ({error})", "check its permissions and that it is complete")
+@contextmanager
+def reading(source: SourceConfig, *decoder_errors: type[Exception]) -> Iterator[None]:
+    """While the file is open: what the operating system or a decoder cannot give us becomes one line.
+
+    Raises:
+        DataError: there is no such file, it cannot be read, or is not complete.
+    """
+    unreadable: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, *decoder_errors)
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(source.path, "", "there is no such file", "check the path") from None
+    except unreadable as error:
+        remedy = "check its permissions and that it is complete"
+        raise DataError(source.path, "", f"cannot be read ({error})", remedy) from None
 
 
 def too_long(source: SourceConfig) -> DataError:
