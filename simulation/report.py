@@ -52,10 +52,12 @@ def facts(case: Case, history: History) -> list[tuple[str, str]]:
     rounds = len(history.seconds)
     per_update = history.update_bytes / max(1, rounds * len(case.devices))
     typical = sorted(history.seconds)[rounds // 2] if rounds else 0.0
+    size, sent = case.job.model.layout().size, case.job.shared_layout.size
+    weights = f"{size:,}" if sent == size else f"{size:,}, {sent:,} of them"
     return [
         ("left each device", f"{per_update / 1024:.0f} KiB of sealed weight differences a round; no sample, no label"),
         ("rounds", f"{rounds}, {1000 * typical:.0f} ms each (median), training included"),
-        ("weights", f"{case.job.model.layout().size:,} sent as {case.job.update.encoding}"),
+        ("weights", f"{weights} sent as {case.job.update.encoding}"),
     ]
 
 

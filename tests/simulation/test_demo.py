@@ -13,6 +13,7 @@ from aggregator.notices import AnyNotice, Done, Ready, RoundClosed, UpdateSeen
 from fedloom.errors import InputError
 from fedloom.job import load_job
 from fedloom.learning.model_file import load as load_model
+from fedloom.learning.personal import Personal
 from fedloom.wire.messages import Phase, Verdict
 from simulation import demo
 from simulation.baselines import pool, train_centrally
@@ -20,7 +21,7 @@ from simulation.cli import find_sources, new_directory, simulate
 from simulation.digits import digits_case
 from simulation.history import History, record
 from simulation.progress import follow
-from simulation.report import write_report
+from simulation.report import facts, write_report
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,6 +95,14 @@ def test_the_unseen_is_on_no_device_and_the_report_can_be_used(case: demo.Case, 
     (labels,) = session.run(["label"], {"features": tests.unseen.x})
     assert (labels == tests.unseen.y).mean() == pytest.approx(by_name["federated"][0], abs=1e-3)
     np.testing.assert_array_equal(load_model(tmp_path / "model.fedloom").weights, federated.weights)
+
+
+def test_the_report_counts_the_weights_that_are_sent(case: demo.Case) -> None:
+    whole = case.job.model.layout().size
+    assert dict(facts(case, History()))["weights"] == f"{whole:,} sent as float32"
+    partly = case._replace(job=msgspec.structs.replace(case.job, personal=Personal("head")))
+    kept = (case.job.model.widths[-2] + 1) * case.job.model.outputs
+    assert dict(facts(partly, History()))["weights"] == f"{whole:,}, {whole - kept:,} of them sent as float32"
 
 
 def test_history_gives_a_round_s_figures_to_the_model_that_it_measured() -> None:
