@@ -1,7 +1,9 @@
 """The same models as flwr's strategies make of the same updates, round after round.
 
-The file was made with flwr 1.41.0, which is not needed here. FedAdagrad and FedYogi have τ = 10⁻⁹ there, so that it
-does not matter that flwr begins with v = 0 and not with τ²; its FedAdam corrects a bias, which the paper's does not.
+tests/flower compares more, with flwr itself, in an environment that has it. This is what holds our rules to it
+everywhere else, as after `make test ARGS=…`: the file was made with flwr 1.41.0, which is not needed here. FedAdagrad
+and FedYogi have τ = 10⁻⁹ there, so that it does not matter that flwr begins with v = 0 and not with τ²; its FedAdam
+corrects a bias, which the paper's does not.
 """
 
 import json
