@@ -8,15 +8,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-import msgspec
-
-from edge_client.assignment import Assignment, Step
+from edge_client.assignment import Assignment
 from edge_client.believe import BelievedManifest, BelievedTask
 from edge_client.delivery import Delivery
 from edge_client.events import (
-    Abandon,
     Action,
-    Answer,
     Awaken,
     Came,
     Connected,
@@ -25,29 +21,24 @@ from edge_client.events import (
     DownloadRead,
     Event,
     Finished,
-    Log,
-    PersistState,
     Publish,
-    SaveModel,
-    SavePersonal,
     Sent,
     Started,
     Stopping,
-    StoreOutbox,
     Subscribe,
     Tick,
-    Train,
     Trained,
-    Work,
 )
 from edge_client.fetch import Fetch
 from edge_client.nap import Nap
 from edge_client.refusals import count_refusal
-from edge_client.rounds import Bounds, declined, goes_on, settled_control
+from edge_client.rounds import Bounds
 from edge_client.sequence import Sequence
 from edge_client.silence import Silence
 from edge_client.state import DeviceState, OutboxEntry
 from edge_client.trustees import Trustees
+from edge_client.turn import Turn
+from edge_client.undertaking import Undertaking
 from edge_client.writer import Writer
 from fedloom.errors import Reason, Refused
 from fedloom.trust.device_keys import DeviceKeys
@@ -76,9 +67,8 @@ class Session:
         self.refusals: Counter[Reason] = Counter()
         self._down = self.topics.down(keys.id)
         self._roots = self.topics.all_roots.rstrip("+")
-        self._state = state
+        self._turn = Turn(state)
         self._entries = entries
-        self._bounds = bounds
         self._sequence = Sequence(state.sequence)
         self._writer = Writer(keys, state.incarnation, self._sequence, entropy)
         self._trustees = Trustees(keys, state.root_version, self._writer)
@@ -87,9 +77,9 @@ class Session:
         self._silence = Silence()
         self._nap = Nap(sleeps)
         self._assignment = Assignment(self._fetch, bounds.max_model_bytes)
-        self._work: Work | None = None
-        self._now_s = 0.0
-        self._actions: list[Action] = []
+        self._undertaking = Undertaking(
+            self._turn, self._assignment, self._delivery, self._writer, bounds.max_outbox_bytes
+        )
 
     @property
     def wake_at_s(self) -> float | None:
@@ -107,7 +97,7 @@ class Session:
 
     def handle(self, event: Event, now_s: float) -> list[Action]:
         """What to do about an event, at `now_s` on a monotonic clock."""
-        self._now_s = now_s
+        self._turn.now_s = now_s
         match event:
             case Started(ages_s):
                 self._start(dict(ages_s))
@@ -124,16 +114,15 @@ class Session:
                 pass
             case Awaken() | Tick() if self._nap.is_on:
                 self._silence.was_busy(now_s)
-                self._do(*self._nap.end(), *self._subscriptions)
+                self._turn.do(*self._nap.end(), *self._subscriptions)
             case Tick(is_flushed):
-                self._do(*self._delivery.tick(is_flushed, now_s), *self._fetch.tick(now_s))
-                self._do(*self._silence.tick(now_s))
+                self._turn.do(*self._delivery.tick(is_flushed, now_s), *self._fetch.tick(now_s))
+                self._turn.do(*self._silence.tick(now_s))
                 self._give_up_if_expired()
             case Stopping() if not self._nap.is_on:
-                self._do(self.goodbye())
+                self._turn.do(self.goodbye())
         self._reserve()
-        actions, self._actions = self._actions, []
-        return actions
+        return self._turn.end()
 
     def will(self) -> Publish:
         """The last will, anew for each attempt to connect; may be called from any thread."""
@@ -146,37 +135,38 @@ class Session:
     def would_accept(self, manifest: bytes) -> bool:
         """Whether this manifest will end what the device is doing now."""
         try:
-            judged = self._trustees.judge.manifest(manifest, self._state)
+            judged = self._trustees.judge.manifest(manifest, self._turn.state)
         except Refused:
             return False
-        return judged.is_new and not (self._work and goes_on(self._work, judged.body))
+        return judged.is_new and not self._undertaking.goes_on(judged.body)
 
     def _start(self, ages_s: dict[bytes, float]) -> None:
+        state = self._turn.state
         for entry in sorted(self._entries, key=lambda entry: -entry.counts_until):
-            is_open = entry.manifest == self._state.manifest_hash or self._state.manifest_version <= entry.counts_until
-            made_at_s = self._now_s - max(0.0, ages_s.get(entry.digest, 0.0))
-            self._do(*self._delivery.restore(entry, is_open, made_at_s))
+            is_open = entry.manifest == state.manifest_hash or state.manifest_version <= entry.counts_until
+            made_at_s = self._turn.now_s - max(0.0, ages_s.get(entry.digest, 0.0))
+            self._turn.do(*self._delivery.restore(entry, is_open, made_at_s))
         self._entries = ()
         root_version = self._trustees.keys.root.version
-        if root_version > self._state.root_version:
-            self._persist(root_version=root_version)
-        self._do(*self._subscriptions)
+        if root_version > state.root_version:
+            self._turn.persist(root_version=root_version)
+        self._turn.do(*self._subscriptions)
 
     @property
     def _subscriptions(self) -> list[Action]:
         return [Subscribe(self.topics.all_roots), Subscribe(self.topics.manifest), Subscribe(self._down)]
 
     def _give_up_if_expired(self) -> None:
-        if self._delivery.is_expired(self._now_s):
-            self._log(logging.WARNING, "outbox.expired reason=%r", "no receipt within limits.max_outbox_age_s")
-            self._persist(**self._delivery.leaves())
-            self._do(*self._delivery.end())
+        if self._delivery.is_expired(self._turn.now_s):
+            self._turn.log(logging.WARNING, "outbox.expired reason=%r", "no receipt within limits.max_outbox_age_s")
+            self._turn.persist(**self._delivery.leaves())
+            self._turn.do(*self._delivery.end())
 
     def _connect(self, max_payload_bytes: int, is_flushed: bool, window: int) -> None:
         if not self._trustees.is_behind:
-            self._do(self._writer.ready())
-        self._do(*self._delivery.connected(max_payload_bytes, is_flushed, self._now_s, window))
-        self._fetch.connected(self._now_s)
+            self._turn.do(self._writer.ready())
+        self._turn.do(*self._delivery.connected(max_payload_bytes, is_flushed, self._turn.now_s, window))
+        self._fetch.connected(self._turn.now_s)
 
     def _on_message(self, topic: str, payload: bytes) -> None:
         if not payload:
@@ -186,14 +176,14 @@ class Session:
                 self._on_root(self.topics.root_version_of(topic), payload)
             elif topic == self.topics.manifest:
                 self._trustees.check()
-                self._on_manifest(self._trustees.judge.manifest(payload, self._state))
+                self._on_manifest(self._trustees.judge.manifest(payload, self._turn.state))
             elif topic == self._down:
                 self._trustees.check()
                 self._on_down(self._trustees.judge.down(payload))
             else:
                 self._on_chunk(*self.topics.chunk_of(topic), payload)
         except Refused as refused:
-            self._do(*count_refusal(self.refusals, topic, refused))
+            self._turn.do(*count_refusal(self.refusals, topic, refused))
 
     def _on_root(self, version: int, document: bytes) -> None:
         signers = self._trustees.signers
@@ -201,155 +191,84 @@ class Session:
         if not writes:
             return
         # The state first: a device that dies before the document is on disk knows that its own is an old copy.
-        if version > self._state.root_version:  # else ours was an old copy, and this has been done once already
+        if version > self._turn.state.root_version:  # else ours was an old copy, and this has been done once already
             # Whoever has stolen the old key may have signed version 2**60, and any time: both begin anew with new keys.
             is_rotation = self._trustees.signers.isdisjoint(signers)
             anew = {"manifest_version": 0, "time_floor": 0} if is_rotation else {}
-            self._persist(root_version=version, **anew)
-        self._do(*writes, *self._trustees.hear_again())
+            self._turn.persist(root_version=version, **anew)
+        self._turn.do(*writes, *self._trustees.hear_again())
 
     def _on_manifest(self, manifest: BelievedManifest) -> None:
         if self._assignment.manifest is not None and not manifest.is_new:
             return
         body = manifest.body
-        self._silence.opened(None if body.phase is Phase.DONE else body.deadline_s, self._now_s)
+        self._silence.opened(None if body.phase is Phase.DONE else body.deadline_s, self._turn.now_s)
         is_over = not self._delivery.counts_beside(manifest)
         changes: dict[str, object] = {**self._delivery.leaves()} if is_over else {}
         if manifest.is_new:
-            self._do(*self._silence.heard(self._now_s))
-            floor = max(self._state.time_floor, body.issued_at)
+            self._turn.do(*self._silence.heard(self._turn.now_s))
+            floor = max(self._turn.state.time_floor, body.issued_at)
             changes |= {"manifest_version": body.version, "manifest_hash": manifest.hash, "time_floor": floor}
         if changes:
-            self._persist(**changes)
+            self._turn.persist(**changes)
         if is_over:
-            self._do(*self._delivery.end())
-        if self._work is not None and not goes_on(self._work, body):
-            self._work = None
-            self._do(Abandon())
-        self._do(*self._assignment.follow(manifest))
+            self._turn.do(*self._delivery.end())
+        self._undertaking.follow(body)
+        self._turn.do(*self._assignment.follow(manifest))
         where = (body.version, body.job.hex(), body.phase.value, body.round, body.attempt)
-        self._log(logging.DEBUG, "manifest.accepted version=%d run=%s phase=%s round=%d attempt=%d", *where)
-        if body.phase is Phase.DONE and (self._is_answered or body.model is None):
-            self._do(Finished())
-        self._advance()
+        self._turn.log(logging.DEBUG, "manifest.accepted version=%d run=%s phase=%s round=%d attempt=%d", *where)
+        if body.phase is Phase.DONE and (self._undertaking.is_answered or body.model is None):
+            self._turn.do(Finished())
+        self._undertaking.advance()
 
     def _on_down(self, message: BelievedTask | Receipt | Missing | Membership) -> None:
         if isinstance(message, Membership):
-            self._do(*self._trustees.renew(message))
+            self._turn.do(*self._trustees.renew(message))
         elif isinstance(message, Receipt):
             self._on_receipt(message)
         elif isinstance(message, Missing):
-            self._do(*self._delivery.missing(message, self._now_s))
+            self._turn.do(*self._delivery.missing(message, self._turn.now_s))
         elif self._assignment.invite(message):
-            self._advance()
+            self._undertaking.advance()
 
     def _on_receipt(self, receipt: Receipt) -> None:
         entry = self._delivery.entry
         if entry is None or receipt.digest != entry.digest:
             raise Refused(Reason.OLD, "a receipt for an update that does not wait for one")
-        self._do(*self._silence.heard(self._now_s))
+        self._turn.do(*self._silence.heard(self._turn.now_s))
         level = logging.WARNING if receipt.verdict is Verdict.REJECTED else logging.INFO
-        short = receipt.digest.hex()[:8]
-        self._log(level, "receipt.came verdict=%s digest=%s reason=%r", receipt.verdict.value, short, receipt.reason)
+        what = (receipt.verdict.value, receipt.digest.hex()[:8], receipt.reason)
+        self._turn.log(level, "receipt.came verdict=%s digest=%s reason=%r", *what)
         if changes := self._delivery.leaves(receipt.verdict is Verdict.ACCEPTED):
-            self._persist(**changes | {"answered": entry.manifest})
+            self._turn.persist(**changes | {"answered": entry.manifest})
         else:
             # Not worth a write of its own: should it be lost, the update is sent again and gets the same receipt.
-            self._state = msgspec.structs.replace(self._state, answered=entry.manifest)
-        self._do(*self._delivery.end())
-        self._advance()  # a newer manifest may be waiting
-        if self._nap.allows(receipt) and self._is_answered and not self._trustees.is_behind:
+            self._turn.note(answered=entry.manifest)
+        self._turn.do(*self._delivery.end())
+        self._undertaking.advance()  # a newer manifest may be waiting
+        if self._nap.allows(receipt) and self._undertaking.is_answered and not self._trustees.is_behind:
             self._delivery.disconnected()
-            self._do(self._writer.sleeping(), *self._nap.begin(receipt.come_back_s, self._now_s))
+            self._turn.do(self._writer.sleeping(), *self._nap.begin(receipt.come_back_s, self._turn.now_s))
 
     def _on_chunk(self, model: bytes, number: int, payload: bytes) -> None:
-        self._do(*self._fetch.accept(model, number, payload, self._now_s))
+        self._turn.do(*self._fetch.accept(model, number, payload, self._turn.now_s))
         if self._fetch.is_here:
-            self._take(self._assignment.open(b"", self._state))
+            self._undertaking.take(self._assignment.open(b"", self._turn.state))
 
     def _on_progress(self, event: Sent | DownloadOpened | DownloadRead | Trained) -> None:
         """What was asked for is done."""
         match event:
             case Sent(queued):
-                self._do(*self._delivery.sent(queued, self._now_s))
+                self._turn.do(*self._delivery.sent(queued, self._turn.now_s))
             case DownloadOpened(model, missing):
-                self._do(*self._fetch.opened(model, missing, self._now_s))
+                self._turn.do(*self._fetch.opened(model, missing, self._turn.now_s))
             case DownloadRead(model, cipher):
-                self._take(self._assignment.downloaded(model, cipher, self._state, self._now_s))
+                self._undertaking.take(self._assignment.downloaded(model, cipher, self._turn.state, self._turn.now_s))
             case Trained(work, answer):
-                self._silence.was_busy(self._now_s)
-                self._on_answer(work, answer)
-
-    @property
-    def _is_answered(self) -> bool:
-        manifest = self._assignment.manifest
-        return manifest is not None and self._state.answered == manifest.hash
-
-    def _advance(self) -> None:
-        """Do the next thing that manifest and task allow."""
-        if self._work is None and not self._is_answered and self._delivery.entry is None:
-            self._take(self._assignment.begin(self._state, self._now_s))
-
-    def _take(self, step: Step) -> None:
-        """Do what comes next, and begin the work, if everything for it is here."""
-        self._do(*step.actions)
-        work = step.work
-        if work is None:
-            return
-        if work.manifest.phase is Phase.DONE:
-            self._do(SaveModel(work))
-            if work.brief.personal is None:
-                self._finish(work)
-                return
-        self._work = work
-        if step.unable:
-            self._on_answer(work, declined(step.unable))
-        else:
-            if changes := settled_control(self._state, work):
-                self._persist(**changes)
-            self._do(Train(work))
-
-    def _on_answer(self, work: Work, answer: Answer) -> None:
-        if self._work is None or work.manifest_hash != self._work.manifest_hash:
-            return  # a newer manifest came in the meantime
-        self._work = None
-        if work.manifest.phase is Phase.DONE:
-            self._keep(work, answer)
-            return
-        entry = self._writer.update(work, answer)
-        kept = len(answer.residual or b"") + len(answer.control or b"")
-        size, limit = len(entry.blob) + kept, self._bounds.max_outbox_bytes
-        if size > limit:
-            answer = declined(f"an update of {size} bytes is above this device's limits.max_outbox_bytes = {limit}")
-            entry = self._writer.update(work, answer)
-        if answer.update.declined:
-            self._log(logging.WARNING, "round.declined round=%d reason=%r", work.manifest.round, answer.update.declined)
-        stored = StoreOutbox(entry, answer.residual, answer.control, answer.personal)
-        self._do(stored, *self._delivery.put(entry, self._now_s))
-
-    def _keep(self, work: Work, answer: Answer) -> None:
-        """The last of a job: what this device has made of the final model for itself."""
-        if answer.personal is None:
-            self._log(logging.WARNING, "personal.failed reason=%r", answer.update.declined)
-        else:
-            self._do(SavePersonal(answer.personal))
-        self._finish(work)
-
-    def _finish(self, work: Work) -> None:
-        self._persist(answered=work.manifest_hash)
-        self._do(Finished())
+                self._silence.was_busy(self._turn.now_s)
+                self._undertaking.answer(work, answer)
 
     def _reserve(self) -> None:
         mark = self._sequence.reserve()
         if mark is not None:
-            self._persist(sequence=mark)
-
-    def _persist(self, **changes: object) -> None:
-        self._state = msgspec.structs.replace(self._state, **changes)
-        self._do(PersistState(self._state))
-
-    def _log(self, level: int, text: str, *args: object) -> None:
-        self._do(Log(level, text, args))
-
-    def _do(self, *actions: Action) -> None:
-        self._actions += actions
+            self._turn.persist(sequence=mark)

@@ -69,7 +69,7 @@ def test_a_state_that_was_lost_with_the_clock_set_back_is_outranked(
         monkeypatch.setattr("time.time", lambda now_s=clock_s: now_s)
         directory = StateDirectory(Path(config.state))
         directory.hold()
-        given.append(open_session(config, keys, directory)._state.incarnation)
+        given.append(open_session(config, keys, directory)._turn.state.incarnation)
         directory.release()
         shutil.rmtree(config.state)
     assert given == [1_700_000_000, 1_700_000_001, 1_700_000_002]

@@ -16,6 +16,7 @@ from edge_client.outbox import StateDirectory
 from edge_client.personal_files import PersonalFiles
 from edge_client.sequence import Sequence
 from edge_client.session import Session
+from edge_client.turn import Turn
 
 Patch = Callable[[Any, str, Any], None]
 """pytest's `monkeypatch.setattr`."""
@@ -138,12 +139,12 @@ def old_manifest_believed(patch: Patch) -> None:
 
 def manifest_not_persisted(patch: Patch) -> None:
     """A device forgets, when it is restarted, which manifest it has followed."""
-    persist = Session._persist
+    persist = Turn.persist
 
-    def forgetful(self: Session, **changes: Any) -> None:
+    def forgetful(self: Turn, **changes: Any) -> None:
         persist(self, **{name: value for name, value in changes.items() if name != "manifest_version"})
 
-    patch(Session, "_persist", forgetful)
+    patch(Turn, "persist", forgetful)
 
 
 def outbox_ignored(patch: Patch) -> None:
