@@ -20,6 +20,8 @@ from fedloom.learning.dataset import Dataset
 
 READERS: dict[str, Reader] = {"csv": read_csv, "npz": read_npz}
 """The kinds of source that a device can read; a sensor's reader is one more entry."""
+REGRESSION = ("mse", "huber")
+"""The losses whose targets are numbers, not classes."""
 ENDINGS = {".csv": "csv", ".csv.gz": "csv", ".npz": "npz"}
 
 
@@ -36,10 +38,18 @@ def prepare(source: SourceConfig, data: Data, loss: str, seed: int, alive: Alive
     Raises:
         DataError: the file cannot be read, does not hold what the job needs, or gives no training sample.
     """
-    regression = loss in ("mse", "huber")
-    table = _reader(source)(source, _wanted(data, regression), alive)
-    y = _numbers(table, data) if regression else _class_numbers(source, table, data)
-    x = _matrix(source, table, data)
+    return prepare_table(source, reader_of(source)(source, wanted(data, loss), alive), data, loss, seed, alive)
+
+
+def prepare_table(
+    source: SourceConfig, table: Table, data: Data, loss: str, seed: int, alive: Alive = nobody_watches
+) -> Prepared:
+    """The same of what is in memory already; errors name `source`.
+
+    Raises:
+        DataError: it does not hold what the job needs, or gives no training sample.
+    """
+    x, y = samples(source, table, data, loss)
     spans = recordings(tuple(table.labels[name] for name in data.groups), len(x))
     if data.holdout.by == "tail":
         train, held = _split_tail(spans, data.holdout.fraction)
@@ -63,13 +73,20 @@ def check_width(source: SourceConfig, prepared: Prepared, inputs: int) -> None:
         raise DataError(source.path, "features", problem, "make data.features and model.inputs of the job agree")
 
 
-def _wanted(data: Data, regression: bool) -> Wanted:
+def wanted(data: Data, loss: str) -> Wanted:
+    """The columns that a job's `data` names."""
+    regression = loss in REGRESSION
     numbers = (*data.features, data.target) if regression else data.features
     labels = data.groups if regression else (data.target, *data.groups)
     return Wanted(numbers, tuple(dict.fromkeys(labels)))  # the target may be a group, too
 
 
-def _reader(source: SourceConfig) -> Reader:
+def reader_of(source: SourceConfig) -> Reader:
+    """What reads `source`, by its kind or by the ending of its name.
+
+    Raises:
+        DataError: the ending is none of ENDINGS.
+    """
     if source.kind != "auto":
         return READERS[source.kind]
     for ending, kind in ENDINGS.items():
@@ -79,6 +96,16 @@ def _reader(source: SourceConfig) -> Reader:
     raise DataError(source.path, "", problem, f"rename it or set data.kind to one of {', '.join(READERS)}")
 
 
+def samples(source: SourceConfig, table: Table, data: Data, loss: str) -> Dataset:
+    """Every row of `table` as a sample: nothing held out, no windows cut.
+
+    Raises:
+        DataError: a label is none of the job's classes.
+    """
+    y = _numbers(table, data) if loss in REGRESSION else _class_numbers(source, table, data)
+    return Dataset(_matrix(source, table, data), y)
+
+
 def _matrix(source: SourceConfig, table: Table, data: Data) -> NDArray[np.float32]:
     """(n, d): the features side by side, in the job's order."""
     columns = [table.numbers[name] for name in data.features]
@@ -86,7 +113,8 @@ def _matrix(source: SourceConfig, table: Table, data: Data) -> NDArray[np.float3
         if data.window and column.ndim != 1:
             problem = f"has shape {column.shape}, but windows are cut from one number a row"
             raise DataError(source.path, name, problem, "store each channel as an array of its own")
-    return np.ascontiguousarray(np.column_stack(columns), np.float32)
+    is_whole = len(columns) == 1 and columns[0].ndim == 2
+    return np.ascontiguousarray(columns[0] if is_whole else np.column_stack(columns), np.float32)
 
 
 def _numbers(table: Table, data: Data) -> NDArray[np.float32]:

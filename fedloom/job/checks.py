@@ -10,6 +10,7 @@ from fedloom.job.data import Window
 from fedloom.job.document import Job
 from fedloom.learning.personal import PREFIX, check_method
 from fedloom.learning.plan import Loss
+from fedloom.simulated import check_simulation
 
 MAX_WEIGHTS = 80_000_000
 """The hashes of a larger model's chunks would not fit into a manifest."""
@@ -32,12 +33,7 @@ def check_job(job: Job, where: str) -> None:
     if (size := job.model.layout().size) > MAX_WEIGHTS:
         raise ConfigError(where, "model", f"has {size:,} weights", f"make it smaller: {MAX_WEIGHTS:,} at most")
     _check_classes(job, where)
-    if len(set(job.data.features)) != len(job.data.features):
-        raise ConfigError(where, "data.features", "a feature is named twice", "name each feature once")
-    if job.data.target in job.data.features:
-        raise ConfigError(
-            where, "data.target", f"{job.data.target!r} is also a feature", "take it out of data.features"
-        )
+    _check_features(job, where)
     for key, value, default in (
         ("correction", job.training.correction, "none"),
         ("measure_loss", job.training.measure_loss, False),
@@ -57,6 +53,8 @@ def check_job(job: Job, where: str) -> None:
         _check_buffer(job, job.asynchronous.buffer, where)
     if job.data.window:
         _check_window(job, job.data.window, where)
+    if job.simulation:
+        check_simulation(job.simulation, where)
 
 
 def _check_buffer(job: Job, buffer: int, where: str) -> None:
@@ -69,6 +67,15 @@ def _check_buffer(job: Job, buffer: int, where: str) -> None:
     if buffer < fewest:
         problem = f"{buffer} updates, but no model is made of fewer than {fewest}"
         raise ConfigError(where, key, problem, f"raise it to {fewest}, or set rounds.min_updates to {buffer}")
+
+
+def _check_features(job: Job, where: str) -> None:
+    if len(set(job.data.features)) != len(job.data.features):
+        raise ConfigError(where, "data.features", "a feature is named twice", "name each feature once")
+    if job.data.target in job.data.features:
+        raise ConfigError(
+            where, "data.target", f"{job.data.target!r} is also a feature", "take it out of data.features"
+        )
 
 
 def _check_classes(job: Job, where: str) -> None:

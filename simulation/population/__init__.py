@@ -1,0 +1,1 @@
+"""Who has which samples, in a fleet that there is not: data sets, and how they are dealt out to clients."""
