@@ -6,9 +6,8 @@ from typing import NamedTuple
 from aggregator.records import Figures
 from fedloom.job import Job
 from fedloom.job.rounds import Stopping
+from fedloom.learning.metrics import lower_is_better
 from fedloom.wire.messages import Phase
-
-_LOWER_IS_BETTER = ("loss", "mse", "mae")
 
 
 class Step(NamedTuple):
@@ -66,4 +65,4 @@ def score(figures: Figures, stopping: Stopping) -> float:
     value = figures.get(stopping.metric)
     if value is None:
         return float("-inf")
-    return -value if stopping.metric in _LOWER_IS_BETTER else value
+    return -value if lower_is_better(stopping.metric) else value

@@ -24,6 +24,8 @@ AUC_BINS = 512
 HEAD = 2
 """samples, Σ loss."""
 
+_LOWER_IS_BETTER = ("loss", "mse", "rmse", "mae")
+
 Sums = NDArray[np.float64]
 
 
@@ -125,3 +127,12 @@ class Metrics(NamedTuple):
             raise ValueError("the confusion matrix does not add up to the number of samples")
         if self.loss == "binary_cross_entropy" and (self.histograms.sum(1) != self.confusion.sum(1)).any():
             raise ValueError("the histograms do not add up to the confusion matrix")
+
+
+def lower_is_better(figure: str) -> bool:
+    """Whether a smaller value of a named figure is a better one, whoever's it is.
+
+    >>> lower_is_better("personal_loss"), lower_is_better("test_accuracy")
+    (True, False)
+    """
+    return figure.rpartition("_")[2] in _LOWER_IS_BETTER

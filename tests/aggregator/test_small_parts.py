@@ -154,6 +154,8 @@ def test_the_steps_of_a_job(tmp_path, make_rig):
         ("loss", [3, 2, 2, 1], False),
         ("loss", [3, 2, 2, 2], True),
         ("loss", [2], False),
+        ("personal_loss", [3, 2, 1], False),
+        ("personal_loss", [1, 2, 3], True),
         ("accuracy", [0.1, 0.2, 0.3], False),
         ("accuracy", [0.3, 0.2, 0.3], True),
     ],
