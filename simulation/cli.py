@@ -70,7 +70,7 @@ def simulate(
     if as_json:
         last = history.metrics[-1] if history.metrics else {}
         outcome = {"model": history.model_path, "metrics": last, "rounds": len(history.seconds)}
-        typer.echo(json.dumps(outcome | {"seconds": history.seconds, "update_bytes": history.update_bytes}))
+        typer.echo(json.dumps(outcome | {"seconds": history.seconds, "update_bytes": sum(history.update_bytes)}))
         return
     console.print(f"the model has {model.weights.size:,} weights and is in {history.model_path}", soft_wrap=True)
 
@@ -128,7 +128,7 @@ def run(
     root_set: Path | None = None,
 ) -> tuple[History, Model]:
     """Run a local fleet to its end, with progress; its processes are gone afterwards."""
-    history = History()
+    history = History(engine="processes")
     with LocalFleet(directory, job_path, sources, broker, root_set=root_set) as fleet:
         kind = fleet.broker.kind if fleet.broker else ""
         text = f"{len(sources)} device processes, an aggregator, and {kind} as broker; logs in {directory}/"

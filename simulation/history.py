@@ -1,38 +1,209 @@
-"""What happened in a run, collected from the aggregator's notices."""
+"""What happened in a run, whichever engine ran it."""
 
-from collections.abc import Iterable, Iterator
+import importlib.util
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import msgspec
 
 from aggregator.notices import AnyNotice, Done, RoundClosed
+from fedloom.errors import InputError
+from fedloom.learning.metrics import lower_is_better
+from fedloom.suggest import closest
 from fedloom.wire.messages import Phase
+from simulation.curves import crossing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+Cost = Literal["seconds", "update_bytes", "model_bytes", "simulated_s", "energy_j"]
+"""What a training round costs; sums over rounds."""
+Axis = Literal["rounds", Cost]
+"""What a figure can be set against."""
+
+HEADLINES = ("accuracy", "r2", "auc", "mse", "loss")
+"""The figures that people look at first, in this order."""
+
+
+class Best(NamedTuple):
+    """The best model of a run, by one figure."""
+
+    round: int
+    value: float
 
 
 class History(msgspec.Struct):
-    """A run, round by round; `metrics` of round r are of the model that round r fused."""
+    """A run, round by round; `metrics[i]` are of the model that round `rounds[i]` fused, 0 being the start.
 
+    The lists of costs have one entry for each training round, from the first; one that the engine does not know is
+    empty.
+    """
+
+    job: str = ""
+    """The job's name."""
+    engine: str = ""
     rounds: list[int] = []
+    """Rounds whose model was measured."""
     metrics: list[dict[str, float]] = []
+    """`accuracy`, `loss` and their like are of the devices' hold-outs, `test_…` of samples that no device has."""
     seconds: list[float] = []
-    update_bytes: int = 0
-    """Bytes of the sealed updates of all training rounds."""
+    """Of the wall clock."""
+    update_bytes: list[int] = []
+    """Of all updates that devices sent, as encoded; with engine `processes` sealed, too."""
+    model_bytes: list[int] = []
+    """Of all models that were sent to devices."""
+    simulated_s: list[float] = []
+    """Of the simulated clock."""
+    energy_j: list[float] = []
+    """Of all devices, simulated; joules."""
+    updates: list[int] = []
+    """How many updates were fused."""
+    clients: dict[str, list[float]] = {}
+    """Figures of the last model by client, of those that evaluated it: name to one value a client."""
     model_path: str = ""
+    """Where the final model was saved; empty if it was not."""
+
+    def measured(self, round_number: int, metrics: dict[str, float]) -> None:
+        """Take in the figures of the model that this round fused."""
+        self.rounds.append(round_number)
+        self.metrics.append(dict(metrics))
+
+    def trained(
+        self,
+        *,
+        updates: int,
+        seconds: float,
+        update_bytes: int,
+        model_bytes: int | None = None,
+        simulated_s: float | None = None,
+        energy_j: float | None = None,
+    ) -> None:
+        """Take in what a training round, the next one, has cost; None is not known."""
+        self.updates.append(updates)
+        self.seconds.append(seconds)
+        self.update_bytes.append(update_bytes)
+        if model_bytes is not None:
+            self.model_bytes.append(model_bytes)
+        if simulated_s is not None:
+            self.simulated_s.append(simulated_s)
+        if energy_j is not None:
+            self.energy_j.append(energy_j)
 
     def add(self, notice: AnyNotice) -> None:
-        """Take in one notice."""
+        """Take in one notice of an aggregator."""
         if isinstance(notice, RoundClosed) and notice.outcome == "done":
             if notice.phase is Phase.TRAIN:
-                self.update_bytes += notice.bytes
-                self.seconds.append(notice.seconds)
+                self.trained(updates=notice.accepted, seconds=notice.seconds, update_bytes=notice.bytes)
             if notice.metrics:  # they are of the model that this round started from
-                self.rounds.append(notice.round - 1)
-                self.metrics.append(notice.metrics)
+                self.measured(notice.round - 1, notice.metrics)
         elif isinstance(notice, Done):
-            self.model_path = notice.model
+            self.job, self.model_path = notice.job, notice.model
+
+    def figures(self) -> list[str]:
+        """Names of what was measured, in the order in which it came."""
+        return list(dict.fromkeys(name for metrics in self.metrics for name in metrics))
+
+    @property
+    def headline(self) -> str:
+        """The figure that people look at first, if there is one: of samples that no device has, if measured."""
+        known = self.figures()
+        wanted = (prefix + name for name in HEADLINES for prefix in ("test_", ""))
+        return next((name for name in wanted if name in known), "")
 
     def series(self, figure: str) -> list[float]:
-        """One figure over the rounds."""
-        return [metrics[figure] for metrics in self.metrics]
+        """One figure of each of `rounds`; NaN where it was not measured.
+
+        Raises:
+            InputError: it never was.
+        """
+        known = self.figures()
+        if figure not in known:
+            close = closest(figure, known)
+            remedy = f"did you mean '{close}'?" if close else f"choose from {', '.join(known) or 'nothing'}"
+            raise InputError(f"the run of {self.job or 'a job'}", figure, "was not measured", remedy)
+        return [metrics.get(figure, math.nan) for metrics in self.metrics]
+
+    def spent(self, axis: Axis) -> list[float]:
+        """What the run had cost when each of `rounds` was over.
+
+        Raises:
+            InputError: the engine does not know this cost.
+        """
+        if axis == "rounds":
+            return [float(number) for number in self.rounds]
+        costs: Sequence[float] = getattr(self, axis)
+        if self.rounds and max(self.rounds) > len(costs):
+            known = [name for name in get_args(Cost) if len(getattr(self, name)) >= max(self.rounds)]
+            problem = f"is not known of a run with engine {self.engine or 'processes'}"
+            raise InputError(
+                f"the run of {self.job or 'a job'}", axis, problem, f"choose from rounds, {', '.join(known)}"
+            )
+        total = [0.0, *itertools.accumulate(map(float, costs))]
+        return [total[number] for number in self.rounds]
+
+    def best(self, figure: str) -> Best:
+        """The best value that a figure had, and the first round whose model had it."""
+        sign = -1.0 if lower_is_better(figure) else 1.0
+        found = [Best(*pair) for pair in zip(self.rounds, self.series(figure), strict=True) if not math.isnan(pair[1])]
+        return max(found, key=lambda best: sign * best.value, default=Best(0, math.nan))
+
+    def rounds_to(self, figure: str, value: float, axis: Axis = "rounds") -> float | None:
+        """Rounds, or another cost, until a figure reaches `value` (McMahan et al. 2017: the best so far, interpolated).
+
+        None if it never does.
+        """
+        return crossing(self.spent(axis), self.series(figure), figure, value)
+
+    def columns(self) -> dict[str, list[float]]:
+        """A table with a row for each of `rounds`: the round, every figure, and every cost that is known."""
+        table = {"round": self.spent("rounds")} | {name: self.series(name) for name in self.figures()}
+        last = max(self.rounds, default=0)
+        return table | {name: self.spent(name) for name in get_args(Cost) if len(getattr(self, name)) >= max(1, last)}
+
+    def plot(self, *figures: str, against: Axis = "rounds") -> "Figure":
+        """Figures (if none are named, the headline) against rounds or a cost.
+
+        Raises:
+            InputError: a figure was not measured, a cost is not known, or matplotlib is not installed.
+        """
+        _require("matplotlib", "History.plot", "fedloom[sim]")
+        from simulation import plots  # takes half a second, and not every run is drawn
+
+        return plots.run_curves(self, figures or (self.headline,), against)
+
+    def to_pandas(self) -> "DataFrame":
+        """`columns` as a data frame, by round.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        _require("pandas", "History.to_pandas", "pandas")
+        import pandas as pd
+
+        return pd.DataFrame(self.columns()).astype({"round": int}).set_index("round")
+
+    def to_json(self) -> bytes:
+        """As JSON; what is not finite becomes null."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> "History":
+        """What `to_json` wrote.
+
+        Raises:
+            InputError: it is something else.
+        """
+        try:
+            tree = msgspec.json.decode(text)
+            if isinstance(tree, dict):
+                for name in ("metrics", "clients"):
+                    tree[name] = _with_nan(tree.get(name))
+            return msgspec.convert(tree, cls)
+        except msgspec.MsgspecError as error:
+            raise InputError("the history of a run", "", f"cannot be read ({error})", "run the job again") from None
 
 
 def record(notices: Iterable[AnyNotice], history: History) -> Iterator[AnyNotice]:
@@ -40,3 +211,18 @@ def record(notices: Iterable[AnyNotice], history: History) -> Iterator[AnyNotice
     for notice in notices:
         history.add(notice)
         yield notice
+
+
+def _require(module: str, what: str, package: str) -> None:
+    """Refuse to go on without an optional part."""
+    if importlib.util.find_spec(module) is None:
+        raise InputError(what, "", f"{module} is not installed", f"run: pip install '{package}'")
+
+
+def _with_nan(node: object) -> object:
+    """JSON's null is a number that was not finite."""
+    if isinstance(node, dict):
+        return {key: _with_nan(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_with_nan(value) for value in node]
+    return math.nan if node is None else node

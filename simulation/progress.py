@@ -10,9 +10,9 @@ from aggregator.report import describe
 from fedloom.job import Job
 from fedloom.learning.personal import PREFIX
 from fedloom.wire.messages import Phase
+from simulation.history import HEADLINES
 
 LINES = 20
-_HEADLINES = ("accuracy", "r2", "auc", "mse", "loss")
 
 
 def headline(metrics: dict[str, float]) -> str:
@@ -21,7 +21,7 @@ def headline(metrics: dict[str, float]) -> str:
     >>> headline({"loss": 1.5, "accuracy": 0.5, "personal_accuracy": 0.75})
     'accuracy 50.0%, personal accuracy 75.0%'
     """
-    name = next((name for name in _HEADLINES if name in metrics), None)
+    name = next((name for name in HEADLINES if name in metrics), None)
     if name is None:
         return ""
     form = ".1%" if name == "accuracy" else ".4g"

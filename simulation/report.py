@@ -50,7 +50,7 @@ def write_report(
 def facts(case: Case, history: History) -> list[tuple[str, str]]:
     """What it cost, name and value."""
     rounds = len(history.seconds)
-    per_update = history.update_bytes / max(1, rounds * len(case.devices))
+    per_update = sum(history.update_bytes) / max(1, rounds * len(case.devices))
     typical = sorted(history.seconds)[rounds // 2] if rounds else 0.0
     size, sent = case.job.model.layout().size, case.job.shared_layout.size
     weights = f"{size:,}" if sent == size else f"{size:,}, {sent:,} of them"

@@ -105,13 +105,6 @@ def test_the_report_counts_the_weights_that_are_sent(case: demo.Case) -> None:
     assert dict(facts(partly, History()))["weights"] == f"{whole:,}, {whole - kept:,} of them sent as float32"
 
 
-def test_history_gives_a_round_s_figures_to_the_model_that_it_measured() -> None:
-    history = History()
-    list(record(RUN, history))
-    assert (history.rounds, history.series("accuracy")) == ([0, 1, 2], [0.1, 0.7, 0.9])
-    assert (len(history.seconds), history.update_bytes, history.model_path) == (2, 6_000, "v3.fedloom")
-
-
 @pytest.mark.parametrize("is_terminal", [False, True])
 def test_progress_says_what_happened(case: demo.Case, is_terminal: bool) -> None:
     out = io.StringIO()
