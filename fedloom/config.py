@@ -20,6 +20,7 @@ Config = TypeVar("Config", bound=msgspec.Struct)
 
 _AT_PATH = re.compile(r"^(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
+_IN_QUOTES = 'make it a list; if its key has a dot, that stands in quotes: "a.b" = [1, 2]'
 _MISSING = re.compile(r"Object missing required field `(?P<key>[^`]*)`")
 
 
@@ -90,7 +91,8 @@ def _explain(error: msgspec.ValidationError, tree: object, kind: type, where: st
         return ConfigError(where, _join(path, missing["key"]), "is missing", "add it")
     value = _value_at(tree, path)
     shown = f"{value!r}: " if path and not isinstance(value, dict) else ""
-    return ConfigError(where, path, f"{shown}{problem[0].lower()}{problem[1:]}", "correct the value")
+    remedy = _IN_QUOTES if problem == "Expected `array`, got `object`" else "correct the value"
+    return ConfigError(where, path, f"{shown}{problem[0].lower()}{problem[1:]}", remedy)
 
 
 def _not_finite(node: object, path: str = "") -> str | None:

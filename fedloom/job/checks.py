@@ -11,6 +11,7 @@ from fedloom.job.document import Job
 from fedloom.learning.personal import PREFIX, check_method
 from fedloom.learning.plan import Loss
 from fedloom.simulated import check_simulation
+from fedloom.sweep import check_sweep
 
 MAX_WEIGHTS = 80_000_000
 """The hashes of a larger model's chunks would not fit into a manifest."""
@@ -55,6 +56,7 @@ def check_job(job: Job, where: str) -> None:
         _check_window(job, job.data.window, where)
     if job.simulation:
         check_simulation(job.simulation, where)
+    check_sweep(job.sweep, where)
 
 
 def _check_buffer(job: Job, buffer: int, where: str) -> None:

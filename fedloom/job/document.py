@@ -13,6 +13,7 @@ from fedloom.learning.personal import PREFIX, Personal, shared_layout
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.simulated import Simulation
+from fedloom.sweep import Sweep
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
 
@@ -35,6 +36,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cohort: CohortChoice = CohortChoice()
     simulation: Simulation | None = None
     """Data and devices of a simulated fleet; a fleet ignores it."""
+    sweep: Sweep = {}
+    """Values to compare, by dotted path; a fleet and a simulation of one job ignore it."""
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
     warm_start: str = ""
     """A saved fedloom model or an ONNX file, beside the job file, to start from; empty is a seeded random start."""
