@@ -26,8 +26,8 @@ def factors(plan: TrainPlan, rates: Sequence[float]) -> tuple[NDArray[np.float64
     """Of the weights before each step and at the end, (steps + 1, 3 + steps), and of the last velocity, (3 + steps,).
 
     >>> weights, _ = factors(TrainPlan(loss="mse"), [0.5, 0.5])
-    >>> weights[2].tolist()  # w₀ − ½·G₀ − ½·G₁
-    [1.0, 0.0, -0.0, -0.5, -0.5]
+    >>> weights[2].tolist()  # w₀ − C − ½·G₀ − ½·G₁
+    [1.0, 0.0, -1.0, -0.5, -0.5]
     """
     basis = np.eye(FIRST_GRADIENT + len(rates))
     pull = plan.l2 + plan.proximal_mu
