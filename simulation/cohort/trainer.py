@@ -3,7 +3,7 @@
 The results are a device's but for the order of its samples, which is drawn for all at once.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -17,11 +17,17 @@ from simulation.cohort.blocked import BLOCK_ROWS, Blocked
 from simulation.cohort.schedule import Group, Schedule, groups
 from simulation.cohort.shards import Shards
 from simulation.cohort.steps import StepByStep, Walker
+from simulation.cohort.torch_steps import Pool, TorchSteps
+
+Backend = Literal["numpy", "torch"]
+"""What the products are computed with; torch takes a GPU where there is one."""
 
 GROUP_BYTES = 4 << 20
 """Of weights and buffers that a group works on: what the processor's caches hold. Measured with 784-200-200-10 and
 64-32-10; between half and twice as much makes little difference."""
 MAX_GROUP = 500
+TORCH_BYTES = 1 << 30
+"""In the place of `GROUP_BYTES`, where a step costs the same for many clients as for few."""
 _KEPT_WALKERS = 4
 
 
@@ -47,8 +53,12 @@ class CohortFit(NamedTuple):
 class CohortTrainer:
     """Trains by a plan. Keeps its buffers from group to group and from round to round."""
 
-    def __init__(self, spec: ModelSpec, plan: TrainPlan, dtype: DTypeLike = np.float32) -> None:
+    def __init__(
+        self, spec: ModelSpec, plan: TrainPlan, dtype: DTypeLike = np.float32, backend: Backend = "numpy"
+    ) -> None:
         self.spec, self.plan = spec, plan
+        self._backend = backend
+        self._pool = Pool()
         self._dtype = np.dtype(dtype)
         self._size = spec.layout().size
         self._walkers: dict[tuple[int, int], Walker] = {}
@@ -92,8 +102,9 @@ class CohortTrainer:
         """Clients whose weights and blocks the caches hold."""
         batch = min(self.plan.batch_size or int(samples.max(initial=1)), int(samples.max(initial=1)))
         rows = max(batch, min(BLOCK_ROWS, int(samples.max(initial=1)))) if is_affine(self.plan) else batch
+        bound = TORCH_BYTES if self._backend == "torch" else GROUP_BYTES
         numbers = self._size + rows * (self.spec.inputs + 3 * max(self.spec.widths[1:]))
-        return max(1, min(MAX_GROUP, GROUP_BYTES // (numbers * self._dtype.itemsize)))
+        return max(1, min(MAX_GROUP, bound // (numbers * self._dtype.itemsize)))
 
     def _walker(self, group: Group) -> Walker:
         key = len(group.clients), group.batch
@@ -101,10 +112,15 @@ class CohortTrainer:
         if walker is None:
             if len(self._walkers) >= _KEPT_WALKERS:
                 del self._walkers[next(iter(self._walkers))]  # the one that was not used for longest
-            kind = Blocked if is_affine(self.plan) else StepByStep
-            walker = kind(self.spec, self.plan, *key, self._dtype)
+            walker = self._made(*key)
         self._walkers[key] = walker
         return walker
+
+    def _made(self, clients: int, batch: int) -> Walker:
+        if self._backend == "torch":
+            return TorchSteps(self.spec, self.plan, clients, batch, self._dtype, self._pool)
+        kind = Blocked if is_affine(self.plan) else StepByStep
+        return kind(self.spec, self.plan, clients, batch, self._dtype)
 
 
 def _of(values: Array, clients: NDArray[np.intp]) -> Array:
