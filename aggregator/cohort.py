@@ -44,17 +44,17 @@ def choose(
     if phase is Phase.STATISTICS:
         return Cohort(tuple(Invitation(each, train=False, evaluate=False) for each in devices), len(devices))
     if phase is Phase.EVALUATE:
-        chosen = sorted(order[: _share_of(len(order), rounds.evaluate)])
+        chosen = sorted(order[: share_of(len(order), rounds.evaluate)])
         return Cohort(tuple(Invitation(each, train=False, evaluate=True) for each in chosen), len(chosen))
-    target = min(len(order), max(_share_of(len(order), rounds.cohort), fewest_updates(phase, rounds), buffer))
+    target = min(len(order), max(share_of(len(order), rounds.cohort), fewest_updates(phase, rounds), buffer))
     count = min(len(order), math.ceil(target * rounds.over_selection))
     picked = memory.rule.pick([memory.of(each) for each in order], count, round_number, rng)
     invited = [order[position] for position in sorted(picked)]
-    evaluating = set(invited[: _share_of(len(invited), rounds.evaluate)] if rounds.evaluate else ())
+    evaluating = set(invited[: share_of(len(invited), rounds.evaluate)] if rounds.evaluate else ())
     invitations = tuple(Invitation(each, train=True, evaluate=each in evaluating) for each in sorted(invited))
     return Cohort(invitations, min(target, buffer) if buffer else target)
 
 
-def _share_of(count: int, share: float) -> int:
+def share_of(count: int, share: float) -> int:
     """⌈share · count⌉, at least 1; 1e-9 forgives shares such as 0.1 that binary cannot hold."""
     return max(1, math.ceil(share * count - 1e-9))

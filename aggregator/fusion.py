@@ -18,7 +18,7 @@ from fedloom.learning.standardise import Moments, Standardiser
 from fedloom.wire.messages import Phase
 from fedloom.wire.records import read_reply
 from strategies import FusionError, Strategy
-from strategies.base import State, check_finite
+from strategies.base import State, Updates, check_finite
 
 _MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -62,17 +62,28 @@ def fuse(
             plan = strategy.plan(order.opened.round, job.training, state)
             trusted = root_set.update(order.opened.round, plan, order.weights, order.standardiser)[:shared]
         updates = SpooledUpdates(segment, entries, shared, trusted)
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
-                fused = strategy.fuse(order.weights[:shared], updates, state)
-            weights, kept = _sound(fused.weights, shared), _kept(fused.state, type(state))
-        except _MISTAKES as mistake:  # of a rule that any package may have brought: with it the round ends, and no more
-            said = f"{type(mistake).__name__}: {mistake}"
-            raise FusionError(f"strategy {job.strategy.name!r} has failed: {said}") from mistake
-        if shared < order.weights.size:  # no rule ever sees the rest, which stays what the job began with
-            weights = np.concatenate([weights, order.weights[shared:]])
+        weights, kept = apply_rule(strategy, job, order.weights, updates, state)
         return result._replace(weights=weights, strategy_state=kept)
     return result
+
+
+def apply_rule(strategy: Strategy, job: Job, weights: Vector, updates: Updates, state: State) -> tuple[Vector, bytes]:
+    """The new weights (p,), and the state as `load_state` reads it. No rule sees weights that stay on the devices.
+
+    Raises:
+        FusionError: no sound model comes of it, or the rule has failed.
+    """
+    shared = job.shared_layout.size
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
+            fused = strategy.fuse(weights[:shared], updates, state)
+        made, kept = _sound(fused.weights, shared), _kept(fused.state, type(state))
+    except _MISTAKES as mistake:  # of a rule that any package may have brought: with it the round ends, and no more
+        said = f"{type(mistake).__name__}: {mistake}"
+        raise FusionError(f"strategy {job.strategy.name!r} has failed: {said}") from mistake
+    if shared < weights.size:  # the rest stays what the job began with
+        made = np.concatenate([made, weights[shared:]])
+    return made, kept
 
 
 def _sound(weights: Vector, size: int) -> Vector:
@@ -121,6 +132,12 @@ def _metrics(updates: Iterable[SpooledUpdate], job: Job, prefixes: Sequence[str]
                 totals = [
                     total + Metrics.from_vector(own, loss, outputs) for total, own in zip(totals, sums, strict=True)
                 ]
+    return figures_of(totals, prefixes)
+
+
+def figures_of(totals: Iterable[Metrics], prefixes: Sequence[str]) -> Figures:
+    """The summaries of one total a prefix; figures that are not finite are left out."""
+    with np.errstate(over="ignore", invalid="ignore"):
         summaries = [total.summary() if total.samples else {} for total in totals]
     named = [
         (prefix + name, value) for prefix, own in zip(prefixes, summaries, strict=True) for name, value in own.items()

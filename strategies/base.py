@@ -51,8 +51,9 @@ class ClientUpdate(NamedTuple):
 class Block(NamedTuple):
     """Some updates in a row."""
 
-    updates: tuple[ClientUpdate, ...]
-    """Their deltas are the rows of `deltas`."""
+    updates: Sequence[ClientUpdate]
+    """Their deltas are the rows of `deltas`. A simulation makes them as they are asked for: do so only for what is in
+    them beside the deltas."""
     deltas: Matrix
     """(k, p); valid only until the next block is taken. Read-only where it is the given updates' own memory."""
 

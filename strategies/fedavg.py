@@ -11,8 +11,8 @@ import numpy as np
 
 from fedloom.learning.layout import Vector
 from fedloom.learning.plan import Positive
-from strategies.base import Direction, Fused, State, Updates, total_samples
-from strategies.summing import weighted_sum
+from strategies.base import Direction, Fused, State, Updates
+from strategies.summing import sum_by_samples
 
 
 class Mean(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,8 +22,7 @@ class Mean(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def combine(self, updates: Updates, size: int) -> Direction:
         """One pass."""
-        total = total_samples(updates)
-        return weighted_sum(size, updates, lambda update: update.samples / total)
+        return sum_by_samples(size, updates)
 
 
 class Sgd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,11 +4,12 @@ A block of updates is one product `weights @ block`, which reads memory as fast 
 from block to block. So the rounding error is that of a float32 sum of BLOCK_ROWS terms, however many updates there are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from strategies.base import ClientUpdate, Direction, Updates
+from fedloom.learning.layout import Vector
+from strategies.base import Block, ClientUpdate, Direction, Updates, total_samples
 from strategies.tiles import tiles
 
 BLOCK_ROWS = 8
@@ -17,10 +18,32 @@ BLOCK_ROWS = 8
 
 def weighted_sum(size: int, updates: Updates, weight: Callable[[ClientUpdate], float]) -> Direction:
     """Σ weight(k) · Δ_k, (size,) float64."""
+    blocks = updates.blocks(BLOCK_ROWS)
+    return _sum(size, ((block, np.array([weight(each) for each in block.updates], np.float32)) for block in blocks))
+
+
+def sum_by_samples(size: int, updates: Updates) -> Direction:
+    """Σ (n_k / n) · Δ_k, (size,) float64: reads nothing else of an update.
+
+    Raises:
+        FusionError: n is zero.
+    """
+    shares = np.array(updates.samples, np.float64) / total_samples(updates)
+    return _sum(size, _with_factors(updates, shares.astype(np.float32)))
+
+
+def _with_factors(updates: Updates, factors: Vector) -> Iterator[tuple[Block, Vector]]:
+    done = 0
+    for block in updates.blocks(BLOCK_ROWS):
+        yield block, factors[done : done + len(block.deltas)]
+        done += len(block.deltas)
+
+
+def _sum(size: int, blocks: Iterable[tuple[Block, Vector]]) -> Direction:
+    """Of blocks with a factor for each row."""
     total = np.zeros(size)
     product = np.empty(size, np.float32)
-    for block in updates.blocks(BLOCK_ROWS):
-        factors = np.array([weight(update) for update in block.updates], np.float32)
+    for block, factors in blocks:
         np.matmul(factors, block.deltas, out=product)
         total += product
     return total

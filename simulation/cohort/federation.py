@@ -1,0 +1,187 @@
+"""A federation of virtual clients in synchronous rounds: the aggregator's steps over a crew's work.
+
+It tells of itself in the aggregator's notices, so that whoever follows a fleet can follow this, too.
+"""
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from aggregator.cohorts.memory import Memory
+from aggregator.cohorts.registry import create as create_rule
+from aggregator.fusion import figures_of
+from aggregator.notices import AnyNotice, RoundClosed, RoundOpened
+from aggregator.phases import Step, after, first, remember
+from aggregator.records import Figures
+from aggregator.root_set import RootSet
+from aggregator.round import fewest_updates
+from fedloom.errors import FedloomError
+from fedloom.job import Job
+from fedloom.learning.metrics import Metrics, Sums
+from fedloom.learning.model import Model
+from fedloom.learning.plan import TrainPlan
+from fedloom.wire.messages import Phase
+from simulation.cohort.choosing import Chooser, Drawn
+from simulation.cohort.crew import Crew, MakeCrew
+from simulation.cohort.memory import ClientMemory
+from simulation.cohort.preparing import context_of, standardiser_of
+from simulation.cohort.round import Asked, Done, admitted, tested, work
+from simulation.cohort.server import Server
+from simulation.cohort.standings import standings
+from simulation.cohort.task import Common, Context, Mask
+from simulation.cohort.updates import Figures as UpdateFigures
+from simulation.history import History
+from simulation.population.base import Population
+from strategies import FusionError
+
+TEST = "test_"
+"""Before the name of a figure of samples that no client has."""
+_ATTEMPTS = 3
+"""At a round, with other clients each time."""
+
+
+class SimulationError(FedloomError):
+    """A round has failed so often that it would for ever."""
+
+    exit_status = 1
+
+
+class Federation:
+    """One job over one population, from its first round to its final model."""
+
+    def __init__(
+        self, job: Job, where: Path, population: Population, make_crew: MakeCrew, root_set: RootSet | None = None
+    ) -> None:
+        """`where` is the job's file.
+
+        Raises:
+            InputError: the job cannot be run, or the data set does not fit it.
+        """
+        self.history = History(job=job.name)
+        self._job, self._population, self._make_crew = job, population, make_crew
+        self._server = Server(job, where, root_set)
+        self._chooser = Chooser(job, population.clients, Memory(create_rule(job, str(where))))
+        self._clients = ClientMemory(job, self._server.first_plan)
+        self._figures: list[Figures] = []
+
+    @property
+    def model(self) -> Model:
+        """As it is now."""
+        return self._server.model()
+
+    def run(self) -> Iterator[AnyNotice]:
+        """All rounds; what they come to is in `history` and `model`.
+
+        Raises:
+            SimulationError: a round makes no model, whoever takes part.
+        """
+        step = first(self._job, self._server.standardiser is not None)
+        if step.phase is Phase.STATISTICS:
+            yield self._statistics(step)
+            step = after(step, self._job, ())
+        context = context_of(self._job, self._population, self._server.standardiser)
+        with self._make_crew(context) as crew:
+            while step.phase is not Phase.DONE:
+                step = yield from self._round(step, crew, context)
+            if context.test and not self._job.rounds.evaluate:  # nobody has looked at the last model yet
+                common = Common(step.round, self._job.training, False, self._server.weights)
+                self.history.measured(step.round - 1, self._named(tested(crew, context, common), TEST))
+
+    def _statistics(self, step: Step) -> RoundClosed:
+        began_s, clients = time.monotonic(), self._population.clients
+        self._server.standardiser = standardiser_of(self._population)
+        return RoundClosed(
+            step.round, step.attempt, step.phase, "done", "", clients, 0, 0, time.monotonic() - began_s, {}, None, 0, 0
+        )
+
+    def _round(self, step: Step, crew: Crew, context: Context) -> Generator[AnyNotice, None, Step]:
+        began_s, trains = time.monotonic(), step.phase is Phase.TRAIN
+        drawn = self._chooser.draw(*step)
+        yield RoundOpened(step.round, step.attempt, step.phase, len(drawn.ids), drawn.target)
+        server = self._server
+        plan, control = (server.plan(step.round), server.broadcast()) if trains else (self._job.training, None)
+        common = Common(step.round, plan, trains, server.weights, control)
+        asked = self._clients.asked(drawn.ids, drawn.evaluates, server.weights, trains=trains)
+        done = work(crew, context, common, asked)
+        is_in = admitted(done, self._job) if trains else done.is_able
+        reason = self._fuse(step, plan, drawn, asked, done, is_in) if trains else ""
+        metrics = {} if reason else self._metrics(done, trains)
+        closed = _closed(step, done, is_in, reason, metrics, time.monotonic() - began_s)
+        if trains and not reason:
+            self._note(closed, common, len(drawn.ids))
+        if metrics:
+            self.history.measured(step.round - 1, metrics)
+            self._figures = remember([*self._figures, metrics], self._job.stopping)
+        yield closed
+        return self._after(step, reason)
+
+    def _fuse(self, step: Step, plan: TrainPlan, drawn: Drawn, asked: Asked, done: Done, is_in: Mask) -> str:
+        """Make the next model; why there is none, or nothing."""
+        self._clients.trained(asked, done)
+        if self._chooser.remembers:
+            told = standings(self._job, self._population, asked, done, is_in, step.round)
+            self._chooser.heard(told, asked.ids, step.round)
+        rounds = self._job.rounds
+        able, count = int(done.is_able.sum()), int(is_in.sum())
+        needed = max(fewest_updates(step.phase, rounds), math.ceil(rounds.quorum * min(drawn.target, able) - 1e-9))
+        if count < needed:
+            return "; ".join([f"{count} updates of {needed} needed", *done.reasons[:3]])
+        figures = UpdateFigures(asked.ids, done.samples, done.steps, done.losses)
+        try:
+            if is_in.all():
+                self._server.fuse(step.round, figures, done.deltas, done.controls)
+            else:
+                controls = None if done.controls is None else done.controls[is_in]
+                self._server.fuse(step.round, figures.of(np.flatnonzero(is_in)), done.deltas[is_in], controls)
+        except FusionError as error:
+            return str(error)
+        self._clients.counted(asked, done, is_in, plan)
+        return ""
+
+    def _note(self, closed: RoundClosed, common: Common, invited: int) -> None:
+        beside = 0 if common.control is None else common.control.size
+        model_bytes = 4 * invited * (common.weights.size + beside)
+        self.history.trained(
+            updates=closed.accepted, seconds=closed.seconds, update_bytes=closed.bytes, model_bytes=model_bytes
+        )
+
+    def _metrics(self, done: Done, trains: bool) -> Figures:
+        totals = [self._total(sums) for sums in done.metrics]
+        tested = {} if done.test is None else self._named(done.test, TEST)
+        return figures_of(totals, self._job.figures_of(trains=trains)) | tested
+
+    def _named(self, sums: Sums, prefix: str) -> Figures:
+        return figures_of([self._total(sums)], [prefix])
+
+    def _total(self, sums: Sums) -> Metrics:
+        return Metrics(self._job.training.loss, self._job.model.outputs, sums)
+
+    def _after(self, step: Step, reason: str) -> Step:
+        if not reason:
+            return after(step, self._job, self._figures)
+        if step.attempt < _ATTEMPTS:
+            return step.again()
+        raise SimulationError(f"round {step.round} makes no model after {_ATTEMPTS} attempts: {reason}")
+
+
+def _closed(step: Step, done: Done, is_in: Mask, reason: str, metrics: Figures, seconds: float) -> RoundClosed:
+    accepted, samples = int(is_in.sum()), int(done.samples[is_in].sum())
+    able = int(done.is_able.sum())
+    return RoundClosed(
+        round=step.round,
+        attempt=step.attempt,
+        phase=step.phase,
+        outcome="aborted" if reason else "done",
+        reason=reason,
+        accepted=accepted,
+        declined=len(is_in) - able,
+        rejected=able - accepted,
+        seconds=seconds,
+        metrics=metrics,
+        train_loss=float(done.train_losses[is_in].sum()) / samples if samples else None,
+        bytes=done.sent_bytes,
+        dropped=0,
+    )

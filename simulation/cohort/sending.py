@@ -1,0 +1,73 @@
+"""What travels of a chunk's updates: encoded and decoded as on a device and on the aggregator, with error feedback."""
+
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.errors import Refused
+from fedloom.job import Job
+from fedloom.wire.encoding import decode, encode
+from simulation.population.base import Ids
+from strategies.base import Matrix
+
+ID_BYTES = 16
+Refusals = dict[int, str]
+"""Place in the chunk → why its update cannot be sent."""
+
+
+def device_id(client: int) -> bytes:
+    """As `simulation.processes` numbers its devices, from 1."""
+    return (client + 1).to_bytes(ID_BYTES, "big")
+
+
+class Sending:
+    """Of a chunk in one round."""
+
+    def __init__(self, job: Job, round_number: int, ids: Ids) -> None:
+        self._job, self._round, self._ids = job, round_number, ids
+
+    def with_feedback(self, deltas: Matrix, able: NDArray[np.intp], residuals: Matrix | None) -> Refusals:
+        """Put in the place of each delta what arrives of it and what was lost before; what is lost now is kept.
+
+        `residuals` (c, b), and `deltas` likewise, change for those alone that are `able`, and do not fail.
+        """
+        if residuals is None:
+            return self.exchange(deltas, able, b"fedloom/1/encoding")
+        meant = deltas[able] + residuals[able]
+        deltas[able] = meant
+        refused = self.exchange(deltas, able, b"fedloom/1/encoding")
+        lost = meant - deltas[able]
+        is_sent = np.array([place not in refused for place in able.tolist()], np.bool_)
+        residuals[able[is_sent]] = lost[is_sent]
+        return refused
+
+    def exchange(self, vectors: Matrix, able: NDArray[np.intp], purpose: bytes) -> Refusals:
+        """Put in the place of each row what arrives of it; `purpose` keeps random numbers apart, as on the device."""
+        rules = self._job.update
+        refused: Refusals = {}
+        if rules.encoding == "float32":
+            return refused
+        for place in able.tolist():
+            try:
+                data = encode(vectors[place], rules.encoding, rules.options, self._seed(place, purpose))
+                decode(data, rules.encoding, vectors[place])
+            except Refused as reason:
+                refused[place] = f"the update cannot be encoded: {reason}"
+        return refused
+
+    def _seed(self, place: int, purpose: bytes) -> int:
+        """See `edge_client.training`."""
+        seed = f"{self._job.seed}/{device_id(int(self._ids[place])).hex()}/{self._round}".encode()
+        return int.from_bytes(sha256(purpose + seed).digest(), "big")
+
+
+def sound(vectors: Matrix, most: float) -> NDArray[np.bool_]:
+    """(c,): which rows are finite and have a norm of `most` at the most, as the aggregator checks."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.vecdot(vectors, vectors).astype(np.float64)
+        for place in np.flatnonzero(~(squares < 0.99 * most * most)).tolist():  # what is not finite, too
+            row = vectors[place].astype(np.float64)
+            squares[place] = row @ row
+    is_sound: NDArray[np.bool_] = np.isfinite(squares) & (squares <= most * most)
+    return is_sound

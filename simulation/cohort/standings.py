@@ -1,0 +1,40 @@
+"""What a round has told of its clients, for rules that choose by it; see `aggregator.admission`."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from aggregator.records import Standing
+from fedloom.job import Job
+from simulation.cohort.round import Asked, Done
+from simulation.cohort.sending import device_id
+from simulation.cohort.task import Mask
+from simulation.population.base import Population
+
+Counts = tuple[int, ...]
+
+
+def standings(job: Job, population: Population, asked: Asked, done: Done, is_in: Mask, number: int) -> list[Standing]:
+    """Of those whose updates were accepted in this round."""
+    counts = dict(_class_counts(job, population, asked)) if job.data.classes else {}
+    trained = done.train_losses / np.maximum(done.samples, 1)
+    losses = np.where(np.isnan(done.losses), trained, done.losses)
+    return [
+        Standing(
+            device_id(int(asked.ids[row])),
+            int(done.samples[row]),
+            float(losses[row]),
+            class_counts=counts.get(row, ()),
+            answered=number,
+        )
+        for row in np.flatnonzero(is_in).tolist()
+    ]
+
+
+def _class_counts(job: Job, population: Population, asked: Asked) -> Iterator[tuple[int, Counts]]:
+    """Row → samples of each class in the hold-out, of those that have evaluated."""
+    rows = np.flatnonzero(asked.evaluates)
+    held = population.holdout(asked.ids[rows])
+    y, starts = population.pool.y[held.rows], held.starts
+    for row, first, last in zip(rows.tolist(), starts[:-1], starts[1:], strict=True):
+        yield row, tuple(np.bincount(y[first:last], minlength=len(job.data.classes)).tolist())

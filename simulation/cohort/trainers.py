@@ -1,0 +1,26 @@
+"""The kernels that a worker has at hand: one for what everybody trains, one for the clients' own models."""
+
+from typing import Literal
+
+from fedloom.learning.plan import TrainPlan
+from fedloom.learning.spec import ModelSpec
+from simulation.cohort.one_by_one import OneByOne as CohortTrainer
+
+Whose = Literal["everybody", "own"]
+
+
+class Trainers:
+    """Each is made when it is first asked for, and anew when its plan changes."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._made: dict[Whose, tuple[TrainPlan, CohortTrainer]] = {}
+
+    def of(self, whose: Whose, plan: TrainPlan) -> CohortTrainer:
+        """That for this plan."""
+        known = self._made.pop(whose, None)
+        if known is None or known[0] != plan:
+            known = None  # its buffers go before the new ones come
+            known = plan, CohortTrainer(self._spec, plan)
+        self._made[whose] = known
+        return known[1]
