@@ -76,7 +76,7 @@ class Gate:
         self.opened = opened
         self.is_restored = is_restored
         self.counts_classes = counts_classes
-        self.own = Base(opened, root.suite, opened_s)
+        self.own = Base(opened, root.suite, self.plan, opened_s)
         self.bases = {each.record.manifest_hash: each for each in (*older, self.own)}
         """By the hash of their manifests."""
         self.is_buffer = max_staleness(job, opened.phase) > 0
@@ -152,7 +152,7 @@ def examine(candidate: Candidate, gate: Gate, utc_s: float) -> Answer:
     )
     if update.declined:
         return answer
-    _check_counts(update, gate.job)
+    _check_counts(update, base, gate.job)
     _check_vector(update, message.header.encoding, gate)
     _check_control(update, gate)
     _check_loss(update, gate)
@@ -240,9 +240,12 @@ def _is_late(message: Envelope, gate: Gate) -> bool:
     raise Refused(Reason.WRONG_ROUND)
 
 
-def _check_counts(update: Update, job: Job) -> None:
+def _check_counts(update: Update, base: Base, job: Job) -> None:
     if update.samples > job.update.max_samples:
         raise Refused(Reason.SAMPLES_EXCEEDED, f"{update.samples} samples, {job.update.max_samples} allowed")
+    most = base.plan.steps(update.samples) if base.record.phase is Phase.TRAIN else 0
+    if update.steps > most:
+        raise Refused(Reason.STEPS_EXCEEDED, f"{update.steps} steps on {update.samples} samples, {most} planned")
     if not 0.0 <= update.train_loss <= update.samples * _MAX_LOSS:  # NaN is not
         raise Refused(Reason.NON_FINITE, "the training loss is negative, not finite, or more than its samples can have")
 

@@ -6,17 +6,21 @@ tries of a round included, so that never more than max_staleness + 1 keys exist.
 
 from collections.abc import Iterable, Sequence
 
+from aggregator.own_manifest import own_manifest
 from aggregator.records import Answer, RoundRecord, Snapshot
 from fedloom.job import Job
+from fedloom.learning.plan import TrainPlan
 from fedloom.trust.seal import SealKey, SealSuite
+from fedloom.wire.brief import open_brief
 from fedloom.wire.messages import Phase
 
 
 class Base:
     """A round as admission sees it."""
 
-    def __init__(self, record: RoundRecord, suite: SealSuite, opened_s: float | None = None) -> None:
-        """`opened_s` is on the monotonic clock; None: another process has opened it."""
+    def __init__(self, record: RoundRecord, suite: SealSuite, plan: TrainPlan, opened_s: float | None = None) -> None:
+        """`plan`: what its devices do; `opened_s`: on the monotonic clock, None where another process has opened it."""
+        self.plan = plan
         self.opened_s = opened_s
         self.record = record._replace(manifest=b"")
         self.invited = frozenset(each.device for each in record.invitations)
@@ -39,7 +43,7 @@ class Past:
 
     def __init__(self, job: Job, suite: SealSuite, snapshot: Snapshot) -> None:
         self._job = job
-        self._bases: Sequence[Base] = [Base(each, suite) for each in snapshot.bases]
+        self._bases: Sequence[Base] = [Base(each, suite, _plan_of(each)) for each in snapshot.bases]
         over = snapshot.answers if snapshot.outcome else ()
         self._answers = {each.digest: each for each in (*snapshot.earlier, *over)}
 
@@ -59,3 +63,8 @@ class Past:
         first = min([newest - 1, *(each.record.manifest_version for each in self._bases)])
         self._answers = {digest: each for digest, each in self._answers.items() if each.base >= first}
         return self._bases, dict(self._answers)
+
+
+def _plan_of(record: RoundRecord) -> TrainPlan:
+    """What the devices of a round were told to do: a strategy may make another plan for each."""
+    return open_brief(own_manifest(record.manifest).brief, record.brief_key).plan

@@ -88,6 +88,7 @@ class Reason(StrEnum):
     NON_FINITE = "non_finite"
     NORM_EXCEEDED = "norm_exceeded"
     SAMPLES_EXCEEDED = "samples_exceeded"
+    STEPS_EXCEEDED = "steps_exceeded"
     BAD_METRICS = "bad_metrics"
     OLD = "old"
     HASH_MISMATCH = "hash_mismatch"

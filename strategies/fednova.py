@@ -4,8 +4,8 @@
 momentum ρ (τ_k − ρ·(1 − ρ^τ_k) / (1 − ρ)) / (1 − ρ). Without that division, a device that takes more steps draws the
 model to its own optimum, and the federation converges to the wrong place.
 
-With a proximal term or a schedule of the learning rate that is nearly so. The steps are what devices say they are. A
-device that took none has nothing to normalise and counts for nothing.
+With a proximal term or a schedule of the learning rate that is nearly so. The steps are what devices say they are, at
+most those of the plan. A device that took none has nothing to normalise and counts for nothing.
 
 Source: Wang, Liu, Liang, Joshi, Poor 2020, "Tackling the objective inconsistency problem in heterogeneous federated
 optimization", NeurIPS, arXiv:2007.07481, the update rule of FedNova; ‖a_k‖₁ as in its examples of local solvers.

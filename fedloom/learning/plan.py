@@ -1,5 +1,6 @@
 """What a device does in a round with the model it is given: loss, optimiser, batches, penalties, stopping."""
 
+from math import ceil
 from typing import Annotated, Literal
 
 import msgspec
@@ -52,3 +53,12 @@ class TrainPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What keeps a device from drifting to its own optimum, see fedloom.learning.corrections. Set by the strategy."""
     measure_loss: bool = False
     """Whether devices tell the mean loss of the round's model on what they train on. Set by the strategy."""
+
+    def steps(self, samples: int) -> int:
+        """Gradient steps on so many samples, where nothing ends the training early.
+
+        >>> TrainPlan("mse", local_epochs=3).steps(33), TrainPlan("mse", batch_size=0, max_steps=9).steps(33)
+        (6, 1)
+        """
+        planned = self.local_epochs * ceil(samples / (self.batch_size or samples or 1))
+        return min(planned, self.max_steps or planned)

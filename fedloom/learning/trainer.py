@@ -146,8 +146,7 @@ class _Run:
         self._is_shuffled = plan.shuffle and batch < self._samples
         self._order = np.arange(self._samples, dtype=np.intp)
         self._values: Array = np.zeros((1, self._samples), rows.x.dtype)
-        planned = plan.local_epochs * math.ceil(self._samples / batch)
-        self._total_steps = min(planned, plan.max_steps or planned)
+        self._total_steps = plan.steps(self._samples)
         self._steps = 0
         self._rate_sum = 0.0
         self._done = 0

@@ -45,6 +45,13 @@ def test_a_valid_update_is_admitted(gate, device):
     assert (answer.verdict, answer.samples, answer.train_loss, answer.encoding) == (Verdict.ACCEPTED, 5, 2.5, 1)
 
 
+def test_training_that_was_ended_early_is_admitted(gate, device):
+    most = 1000 // 32 + 1
+    for steps in (most, 0):
+        answer = admit(gate, device, device.update(Update(1000, steps, 2.5, VECTOR, b"", "")))
+        assert answer.verdict is Verdict.ACCEPTED
+
+
 def test_a_decline_is_admitted_whatever_else_it_says(gate, device):
     answer = admit(gate, device, device.update(Update(10**9, 0, float("nan"), b"x", b"", "no data")))
     assert (answer.verdict, answer.reason, answer.body) == (Verdict.DECLINED, "no data", b"")
@@ -77,6 +84,10 @@ def scaled(value, size=4):
     ("update", "reason"),
     [
         (Update(1001, 1, 0.5, VECTOR, b"", ""), Reason.SAMPLES_EXCEEDED),
+        (Update(1, 2, 0.5, VECTOR, b"", ""), Reason.STEPS_EXCEEDED),
+        (Update(0, 1, 0.0, VECTOR, b"", ""), Reason.STEPS_EXCEEDED),
+        (Update(33, 3, 0.5, VECTOR, b"", ""), Reason.STEPS_EXCEEDED),
+        (Update(1, 2**64 - 1, 0.5, VECTOR, b"", ""), Reason.STEPS_EXCEEDED),
         (Update(1, 1, float("nan"), VECTOR, b"", ""), Reason.NON_FINITE),
         (Update(1, 1, float("-inf"), VECTOR, b"", ""), Reason.NON_FINITE),
         (Update(1, 1, 1.7e308, VECTOR, b"", ""), Reason.NON_FINITE),
@@ -152,6 +163,7 @@ def test_an_evaluation_is_metrics_and_nothing_else(rig):
     device, gate = rig.devices[0], rig.parts.core.coordinator._intake._gate
     assert reason_of(gate, device, device.update(Update(0, 0, 0.0, b"x", b"", ""))) is Reason.WRONG_LENGTH
     assert reason_of(gate, device, device.update(Update(7, 0, 0.0, b"", b"", ""))) is Reason.BAD_METRICS
+    assert reason_of(gate, device, device.update(Update(7, 1, 0.0, b"", b"", ""))) is Reason.STEPS_EXCEEDED
     assert admit(gate, device, device.update()).verdict is Verdict.ACCEPTED
 
 

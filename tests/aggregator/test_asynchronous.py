@@ -1,5 +1,6 @@
 """Asynchronous jobs: a round is a buffer, and an answer to an older manifest counts in whichever buffer is open."""
 
+import msgspec
 import numpy as np
 import pytest
 from sqlalchemy import select
@@ -10,6 +11,7 @@ from aggregator.intake import MAX_SHARE
 from aggregator.notices import RoundClosed, UpdateSeen
 from fedloom.errors import Reason
 from fedloom.wire.messages import Phase, Verdict
+from strategies.composed import Composed
 
 DEVICES = 4
 
@@ -82,6 +84,32 @@ def test_a_stale_update_counts_in_the_buffer_that_is_open_scaled_down(rig):
     np.testing.assert_allclose(step, expected, atol=1e-6)
     seen = [each for each in rig.told(UpdateSeen) if each.device == slow.name]
     assert [(each.round, each.staleness, each.verdict) for each in seen] == [(3, 2, Verdict.ACCEPTED)]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_steps_are_bounded_by_the_plan_of_the_round_that_they_were_taken_in(make_open, monkeypatch, restarts):
+    def three_epochs_once(self, number, base, state):
+        return msgspec.structs.replace(base, local_epochs=3 if number == 1 else 2)
+
+    monkeypatch.setattr(Composed, "plan", three_epochs_once)
+    rig = make_open()
+    slow, quick = rig.devices[3], rig.devices[2]
+
+    def steps(device, number):
+        return device.update(msgspec.structs.replace(device.default_update(device.manifest), steps=number))
+
+    late, too_many = steps(slow, 3), steps(quick, 4)
+    answer(rig, 0, 1)
+    if restarts:
+        restart(rig)
+    rig.send(slow, late)
+    rig.send(quick, too_many)
+    rig.send(quick, steps(quick, 3))
+    rig.work()
+    assert rig.verdicts(slow) == [Verdict.ACCEPTED]
+    assert rig.verdicts(quick) == [Verdict.REJECTED] * 2
+    told = [receipt.reason for receipt in quick.receipt_order]
+    assert told == [f"steps_exceeded: {number} steps on 1 samples, {most} planned" for number, most in ((4, 3), (3, 2))]
 
 
 def test_fedasync_mixes_updates_in_one_at_a_time(make_rig):

@@ -33,6 +33,7 @@ def test_steps_epochs_and_samples_are_counted(samples, batch, epochs, max_steps)
     a_pass = math.ceil(samples / (batch or samples))
     assert result.samples == samples
     assert result.steps == min(a_pass * epochs, max_steps or a_pass * epochs)
+    assert result.steps == plan.steps(samples)
     assert result.epochs == result.steps // a_pass
     assert result.stopped == ("steps" if result.steps < a_pass * epochs else "epochs")
     cut = result.steps % a_pass

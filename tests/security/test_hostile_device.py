@@ -243,7 +243,7 @@ def moments(count=2.0, total=1.0, squares=1.0, size=INPUTS):
 def test_moments_out_of_range(make_rig, samples, vector, reason):
     rig = make_rig(standardise="true")
     evil, target = rig.devices[-1], Target(rig.devices[-1])
-    send(rig, evil, [write(target, target.update(samples=samples, vector=vector))])
+    send(rig, evil, [write(target, target.update(samples=samples, steps=0, vector=vector))])
     (receipt,) = evil.receipt_order
     assert (receipt.verdict, receipt.reason.split(":")[0]) == (Verdict.REJECTED, reason)
 
