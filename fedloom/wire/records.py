@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 from fedloom import msgpack
 from fedloom.errors import Reason, Refused
 from fedloom.wire.messages import Count, Text
+from fedloom.wire.tally import count_values
 
 MAX_RECORDS = 64
 """In one message."""
 MAX_ITEMS = 16_384
 """Arrays, metrics or settings of one record; values of one list."""
+MAX_VALUES = 65_536
+"""In a request or a reply, as msgpack counts: names, types, shapes and each of their numbers, lists and what is in
+them. An array of d dimensions is 5 + d, a metric or a setting 2. What an array holds is one value, however long."""
 MAX_DIMENSIONS = 32
 MAX_ARRAY_BYTES = 2**31 - 1
 """As numpy counts them, for which a dimension of 0 is no bound on the others; a host of 32 bits can go no further."""
@@ -134,8 +138,9 @@ def read_request(blob: bytes) -> Request:
     """A request that can be handed to an app.
 
     Raises:
-        Refused: MALFORMED, WRONG_LENGTH or NON_FINITE.
+        Refused: TOO_LARGE, MALFORMED, WRONG_LENGTH or NON_FINITE.
     """
+    _check_count(blob)
     request = msgpack.decode(blob, Request)
     if not math.isfinite(request.ttl_s):
         raise Refused(Reason.NON_FINITE, "the time to live")
@@ -147,8 +152,9 @@ def read_reply(blob: bytes) -> Reply:
     """A reply that can be handed to the server's app.
 
     Raises:
-        Refused: MALFORMED, WRONG_LENGTH or NON_FINITE.
+        Refused: TOO_LARGE, MALFORMED, WRONG_LENGTH or NON_FINITE.
     """
+    _check_count(blob)
     reply = msgpack.decode(blob, Reply)
     check(reply.content or {})
     return reply
@@ -163,6 +169,15 @@ def read_records(blob: bytes) -> dict[str, Record]:
     records: dict[str, Record] = msgpack.decode(blob, Records)
     check(records, is_finite=False)
     return records
+
+
+def _check_count(blob: bytes) -> None:
+    """Before anything is built: the aggregator reads replies where it does all else, and nothing else goes on then."""
+    if count_values(blob, MAX_VALUES) > MAX_VALUES:
+        raise Refused(
+            Reason.TOO_LARGE,
+            f"more than {MAX_VALUES:,} values, names and shapes counted (MAX_VALUES); put them into fewer arrays",
+        )
 
 
 def check(records: dict[str, Record], *, is_finite: bool = True) -> None:
@@ -189,10 +204,21 @@ def _check_array(array: Array, where: str, *, is_finite: bool) -> None:
         raise Refused(Reason.WRONG_LENGTH, f"{where}: {len(array.data)} bytes for {expected}")
     if math.prod(filter(None, array.shape)) * item_bytes > MAX_ARRAY_BYTES:  # an empty one would pass
         raise Refused(Reason.WRONG_LENGTH, f"{where}: no array can have the shape {array.shape}")
-    if array.dtype == "bool" and array.data.strip(b"\0\1"):
+    if not array.data:
+        return
+    if array.dtype == "bool" and np.frombuffer(array.data, np.uint8).max() > 1:
         raise Refused(Reason.MALFORMED, f"{where}: a truth value is neither 0 nor 1")
-    if is_finite and array.dtype.startswith("float") and not np.isfinite(array.values()).all():
+    if is_finite and array.dtype.startswith("float") and not _is_finite(array.data, item_bytes):
         raise Refused(Reason.NON_FINITE, where)
+
+
+def _is_finite(data: bytes, item_bytes: int) -> bool:
+    if item_bytes > 2:
+        truths = np.isfinite(np.frombuffer(data, f"<f{item_bytes}"))
+        return b"\0" not in truths.tobytes()  # of the many small ones `all` takes twice as long
+    # By its bits, ten times as fast: infinity is 0x7C00, with a sign 0xFC00, and NaN is what lies above each.
+    halves = np.frombuffer(data, "<u2")
+    return bool(halves.max() < 0xFC00 and halves.view("<i2").max() < 0x7C00)
 
 
 def _are_finite(value: Any) -> bool:

@@ -79,6 +79,8 @@ NESTED = b"\x91" * 2000 + b"\xc0"
 """Arrays in arrays."""
 HUGE = b"\xdd\xff\xff\xff\xff"
 """An array that claims 4,294,967,295 elements."""
+TOO_MANY = b"\x91\x81\xa1m\x92\xa7metrics\x81\xa1x\xdc\xff\xf9" + bytes(100)
+"""A reply whose one list claims 65,529 numbers: with all else one value too many."""
 HUGE_BYTES = b"\x96\x01\x01\xcb" + bytes(8) + b"\xc6\xff\xff\xff\xff"
 """An update whose vector claims 4 GiB."""
 
@@ -245,6 +247,21 @@ def seeds() -> dict[str, list[bytes]]:
             msgpack.encode(records.Reply(CONTENT)),
             msgpack.encode(records.Reply(None, 2, "ValueError")),
             msgpack.encode(records.Reply({"m": records.MetricRecord({"loss": float("nan")})})),
+            TOO_MANY,
+        ],
+        "values": [
+            TOO_MANY,
+            HUGE,
+            msgpack.encode(records.Reply(CONTENT)),
+            msgpack.encode([0, 200, -1, -200, 2**16, 2**32, -(2**63), 0.5, None, True, {"k" * 40: [{}, [0] * 20]}]),
+            msgpack.encode({"": b"", "b": bytes(300), "t": "t" * 300, "m": {f"{n}": n for n in range(20)}}),
+            b"\x98\xca"
+            + bytes(4)
+            + b"\xd1\1\0\xd2\1\0\0\0\xd6\1"
+            + bytes(4)
+            + b"\xd4\1\0\xc7\3\1abc\xd8\1"
+            + bytes(16)
+            + b"\7",
         ],
         "brief": bodies(BRIEF),
         "once": [seal_once(b"plain", f.BRIEF_KEY, b"fedloom/1/brief"), b""],

@@ -10,7 +10,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from aggregator.assembler import Assembler
 from fedloom import msgpack
-from fedloom.errors import InputError, Refused
+from fedloom.errors import InputError, Reason, Refused
 from fedloom.trust import documents, tokens
 from fedloom.trust.certificates import check_certificate, public_key_in
 from fedloom.trust.signing import SigningKey
@@ -22,6 +22,7 @@ from fedloom.wire.chunks import Chunks, read_missing, read_question
 from fedloom.wire.envelope import parse
 from fedloom.wire.model_blob import open_model
 from fedloom.wire.once import open_once, seal_once
+from fedloom.wire.tally import count_values
 
 MAX_BYTES = 2**16
 MAX_BLOB = 2**14
@@ -157,6 +158,26 @@ def app_request(data: bytes) -> None:
 def app_reply(data: bytes) -> None:
     """As the aggregator reads it."""
     _look_at(records.read_reply(data).content or {})
+
+
+def values(data: bytes) -> None:
+    """How much a message claims to hold, against what is built of it."""
+    counted = count_values(data, records.MAX_VALUES)
+    built = _values(msgpack.decode(data, object))
+    assert built <= counted, f"{built} values, {counted} counted"
+    if counted > records.MAX_VALUES:
+        raise Refused(Reason.TOO_LARGE)
+
+
+def _values(value: object) -> int:
+    """A key that comes twice is built once."""
+    match value:
+        case dict():
+            return 1 + sum(_values(key) + _values(each) for key, each in value.items())
+        case list() | tuple():
+            return 1 + sum(map(_values, value))
+        case _:
+            return 1
 
 
 def _look_at(content: dict[str, records.Record]) -> None:

@@ -43,6 +43,7 @@ TARGETS: dict[str, Weighted] = {
     "model": Weighted(parsers.model),
     "app_request": Weighted(parsers.app_request, prefix=0),
     "app_reply": Weighted(parsers.app_reply, prefix=0),
+    "values": Weighted(parsers.values, 20, prefix=0),
     "brief": Weighted(parsers.brief, prefix=0),
     "once": Weighted(parsers.once, 2),
     "root": Weighted(parsers.root),

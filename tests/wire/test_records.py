@@ -57,6 +57,54 @@ def test_the_bytes_of_an_array_are_known():
     assert msgpack.encode(ArrayRecord({"w": array}))[:10] == b"\x92\xa6arrays\x81\xa1"
 
 
+def too_many():
+    empty, scalar = Array("float32", (0,), b""), Array("float32", (), bytes(4))
+    crowd = {f"{record}": ArrayRecord({f"{n}": empty for n in range(10_000)}) for record in range(2)}
+    yield "arrays", Reply(crowd)
+    yield "scalars", Reply({"a": ArrayRecord({f"{n}": scalar for n in range(13_200)})})
+    yield (
+        "metrics",
+        Reply({f"{record}": MetricRecord(dict.fromkeys(map(str, range(16_384)), 1)) for record in range(2)}),
+    )
+    yield "numbers", Reply({"m": MetricRecord({f"{n}": [0] * 16_384 for n in range(4)})})
+    yield "settings", Reply({"c": ConfigRecord({f"{n}": [""] * 16_384 for n in range(4)})})
+    yield "blobs", Reply({"c": ConfigRecord({}, {f"{n}": [b""] * 16_384 for n in range(4)})})
+
+
+@pytest.mark.parametrize("content", [pytest.param(each, id=name) for name, each in too_many()])
+@pytest.mark.parametrize("is_reply", [True, False])
+def test_more_values_than_a_message_may_have_are_refused_before_they_are_built(content, is_reply, monkeypatch):
+    blob = records.encode(content if is_reply else Request("train", "1", 7, 60.0, {}, content.content))
+    monkeypatch.setattr(msgpack, "decode", None)
+    with pytest.raises(Refused, match=r"more than 65,536 values, names and shapes counted \(MAX_VALUES\)") as refused:
+        (records.read_reply if is_reply else records.read_request)(blob)
+    assert refused.value.reason is Reason.TOO_LARGE
+
+
+def test_as_many_values_as_a_message_may_have_are_read():
+    list_of = records.MAX_VALUES - 10  # the reply's own 4 (with code and reason), the record's 4, a name, the list
+    lists = [records.MAX_ITEMS] * 3
+    lists.append(list_of - sum(lists) - 3 * 2)  # and for each of the first three a name and a list
+    content = {"m": MetricRecord({f"{n}": [0] * length for n, length in enumerate(lists)})}
+    assert records.read_reply(records.encode(Reply(content))).content == content
+    lists[-1] += 1
+    more = {"m": MetricRecord({f"{n}": [0] * length for n, length in enumerate(lists)})}
+    with pytest.raises(Refused, match="more than 65,536 values"):
+        records.read_reply(records.encode(Reply(more)))
+
+
+def test_every_half_is_finite_or_not_as_numpy_says():
+    halves = np.arange(2**16, dtype="<u2").view("<f2")
+    for half in halves:
+        blob, is_finite = reply(w=Array.of(np.array([1, half, 1], np.float16))), bool(np.isfinite(half))
+        try:
+            records.read_reply(blob)
+            is_read = True
+        except Refused as refused:
+            is_read = refused.reason is not Reason.NON_FINITE
+        assert is_read == is_finite, half
+
+
 @pytest.mark.parametrize("values", [np.array(["a"]), np.array([1j]), np.array([object()]), np.array(["2020"], "M8[D]")])
 def test_no_other_kind_of_array_travels(values):
     with pytest.raises(ValueError, match="cannot be sent; convert it to one of bool"):
