@@ -47,14 +47,16 @@ def load(path: Path, kind: type[Config], environment: Mapping[str, str] | None =
     return convert(tree, kind, str(path))
 
 
-def convert(tree: object, kind: type[Config], where: str) -> Config:
-    """Turn parsed TOML into a `kind`; `where` names the source in errors."""
+def convert(tree: object, kind: type[Config], where: str, table: str = "") -> Config:
+    """Turn parsed TOML into a `kind`; `where` names the source in errors, `table` the one in it that `tree` is."""
     if (place := _not_finite(tree)) is not None:
-        raise ConfigError(where, place, f"{_value_at(tree, place)} is not a finite number", "correct the value")
+        problem = f"{_value_at(tree, place)} is not a finite number"
+        raise ConfigError(where, _join(table, place), problem, "correct the value")
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
-        raise _explain(error, tree, kind, where) from None
+        found = _explain(error, tree, kind, where)
+        raise ConfigError(where, _join(table, found.field), found.problem, found.remedy) from None
 
 
 def _overlay(tree: dict[str, Any], environment: Mapping[str, str], prefix: str, where: str) -> None:
@@ -108,7 +110,7 @@ def _not_finite(node: object, path: str = "") -> str | None:
 
 
 def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
+    return ".".join(part for part in (path, key) if part)
 
 
 def _steps(path: str) -> list[str]:

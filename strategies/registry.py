@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from fedloom.config import convert
 from fedloom.errors import ConfigError
 from fedloom.job import Job
 from fedloom.job.choices import StrategyChoice
@@ -256,8 +257,6 @@ def _make(kinds: Iterable[type[Any] | None], options: Mapping[str, Any], where: 
     made = []
     for kind in wanted:
         own = {field.encode_name for field in msgspec.structs.fields(kind)}
-        try:
-            made.append(msgspec.convert({key: value for key, value in options.items() if key in own}, kind))
-        except msgspec.ValidationError as error:
-            raise ConfigError(where, "strategy.options", str(error), "see docs/strategies.md") from None
+        given = {key: value for key, value in options.items() if key in own}
+        made.append(convert(given, kind, where, "strategy.options"))
     return made

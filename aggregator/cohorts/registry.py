@@ -10,6 +10,7 @@ from aggregator.cohorts.oort import Oort
 from aggregator.cohorts.power_of_choice import PowerOfChoice
 from aggregator.cohorts.samples import BySamples
 from aggregator.cohorts.uniform import Uniform
+from fedloom.config import convert
 from fedloom.errors import ConfigError
 from fedloom.job import Job
 from fedloom.suggest import closest
@@ -39,10 +40,7 @@ def create(job: Job, where: str) -> Rule:
             raise ConfigError(where, f"cohort.options.{name}", problem, _hint(name, fields))
     if kind.counts_classes:
         _check_classes(job, where)
-    try:
-        return msgspec.convert(job.cohort.options, kind)  # type: ignore[no-any-return]  # the tests hold it to the protocol
-    except msgspec.ValidationError as error:
-        raise ConfigError(where, "cohort.options", str(error), "see docs/strategies.md") from None
+    return convert(job.cohort.options, kind, where, "cohort.options")  # type: ignore[no-any-return]  # the tests hold it to the protocol
 
 
 def _hint(name: str, known: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ def test_it_is_a_strategy_like_any_other(installed):
     strategy = create(job.strategy, "job.toml")
     assert isinstance(strategy, Composed)
     assert (strategy.combine.power, strategy.server.server_momentum) == (0.5, 0.5)
-    with pytest.raises(ConfigError, match=r"strategy\.options: Expected `float` <= 1\.0"):
+    with pytest.raises(ConfigError, match=r"strategy\.options\.power: 2\.0: expected `float` <= 1\.0"):
         create(StrategyChoice("tempered_mean", {"power": 2.0}), "job.toml")
 
 

@@ -40,5 +40,5 @@ def test_sums_are_in_double_precision():
 
 @pytest.mark.parametrize("rate", [0.0, -1.0])
 def test_a_server_learning_rate_that_learns_nothing_is_refused(rate):
-    with pytest.raises(ConfigError, match=r"strategy\.options: Expected `float` > 0\.0"):
+    with pytest.raises(ConfigError, match=r"strategy\.options\.server_learning_rate: .*: expected `float` > 0\.0"):
         create(StrategyChoice("fedavg", {"server_learning_rate": rate}), "job.toml")

@@ -29,5 +29,5 @@ def test_a_flat_direction_is_followed_ten_times_as_fast(federation):
 
 @pytest.mark.parametrize("momentum", [1.0, -0.1])
 def test_a_momentum_that_never_fades_is_refused(momentum):
-    with pytest.raises(ConfigError, match=r"strategy\.options: Expected `float`"):
+    with pytest.raises(ConfigError, match=r"strategy\.options\.server_momentum: .*: expected `float`"):
         create(StrategyChoice("fedavgm", {"server_momentum": momentum}), "job.toml")

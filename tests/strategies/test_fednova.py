@@ -66,5 +66,5 @@ def test_the_plan_is_the_jobs_own(optimiser, local_momentum):
 
 
 def test_impossible_options_are_refused():
-    with pytest.raises(ConfigError, match=r"strategy\.options: Expected `float` < 1"):
+    with pytest.raises(ConfigError, match=r"strategy\.options\.local_momentum: 1\.0: expected `float` < 1"):
         create(StrategyChoice("fednova", {"local_momentum": 1.0}), "job.toml")

@@ -78,7 +78,8 @@ def test_the_state_of_another_rule_is_not_taken_for_its_own():
     "options", [{"tau": 0.0}, {"beta1": 1.0}, {"beta2": -0.1}, {"server_learning_rate": 0.0}, {"beta2": 1.0}]
 )
 def test_impossible_options_are_refused(options):
-    with pytest.raises(ConfigError, match=r"strategy\.options: Expected `float`"):
+    (name,) = options
+    with pytest.raises(ConfigError, match=rf"strategy\.options\.{name}: {options[name]}: expected `float`"):
         create(StrategyChoice("fedyogi", options), "job.toml")
 
 

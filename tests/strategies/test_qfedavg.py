@@ -56,11 +56,11 @@ def test_the_worst_device_gains(federation):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"client_learning_rate": 0.1, "q": -0.1}, "Expected `float` >= 0"),
-        ({"client_learning_rate": 0.0}, "Expected `float` > 0"),
-        ({}, "missing required field `client_learning_rate`"),
+        ({"client_learning_rate": 0.1, "q": -0.1}, "q: -0.1: expected `float` >= 0"),
+        ({"client_learning_rate": 0.0}, "client_learning_rate: 0.0: expected `float` > 0"),
+        ({}, "client_learning_rate: is missing; add it"),
     ],
 )
 def test_impossible_options_are_refused(options, says):
-    with pytest.raises(ConfigError, match=rf"strategy\.options: .*{says}"):
+    with pytest.raises(ConfigError, match=rf"strategy\.options\.{says}"):
         create(StrategyChoice("qfedavg", options), "job.toml")

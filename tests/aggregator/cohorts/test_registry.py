@@ -52,7 +52,10 @@ def test_options_are_the_rules():
         (choosing("zzz"), "known are uniform, samples, class-balance, power-of-choice, oort"),
         (choosing("oort", explore=0.1), "cohort.options.explore"),
         (choosing("uniform", candidates=2.0), "known are none"),
-        (choosing("power-of-choice", candidates=0.5), "cohort.options: .*candidates"),
+        (
+            choosing("power-of-choice", candidates=0.5),
+            "cohort.options.candidates: 0.5: expected `float` >= 1.0; correct the value",
+        ),
         (choosing("class-balance", REGRESSION), "a regression has none"),
         (choosing("class-balance", {"rounds": Rounds(count=1, evaluate=0.0)}), "rounds.evaluate"),
         (
