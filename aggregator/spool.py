@@ -158,6 +158,11 @@ class SpooledUpdates:
         """Of each update, in order."""
         return [entry.samples for entry in self._entries]
 
+    @property
+    def received(self) -> int:
+        """All that are here."""
+        return len(self)
+
     def __iter__(self) -> Iterator[ClientUpdate]:
         for block in self.blocks(1):
             yield from block.updates

@@ -71,6 +71,11 @@ class Updates(Protocol):
         ...
 
     @property
+    def received(self) -> int:
+        """How many the round has: as many as there are here, or more, where a pre-step has put several together."""
+        ...
+
+    @property
     def trusted(self) -> Vector | None:
         """(p,) the update that the aggregator has trained itself, on its root data set; None where it has none."""
         ...
@@ -131,7 +136,11 @@ class Strategy(Protocol):
 
 
 class Combine(Protocol):
-    """The first half of a composed rule: the round's updates become one direction. Remembers nothing."""
+    """The first half of a composed rule: the round's updates become one direction. Remembers nothing.
+
+    It may also have `fewest`, the updates that it needs at least (`Composed.fewest`); `needs_root_set`, true where it
+    looks at `Updates.trusted`; and `combine_after`, which makes it a `strategies.following.FollowingCombine`.
+    """
 
     is_asynchronous: ClassVar[bool]
 
@@ -182,6 +191,10 @@ class PreStep(Protocol):
         Raises:
             FusionError: there are too few.
         """
+        ...
+
+    def fewest_for(self, handed_on: int) -> int:
+        """How many updates it must be given in order to hand so many on."""
         ...
 
 

@@ -37,6 +37,14 @@ class Bucketing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             share[bucket] = 1.0 / len(bucket)
         return Mixed(updates, shares, size)
 
+    def fewest_for(self, handed_on: int) -> int:
+        """The last bucket may hold one update alone.
+
+        >>> Bucketing(bucket_size=3).fewest_for(4)
+        10
+        """
+        return (handed_on - 1) * self.bucket_size + 1
+
 
 def shuffled(updates: Updates) -> NDArray[np.intp]:
     """The numbers of the updates, in an order that depends on all of them; by hashes, which no release changes."""

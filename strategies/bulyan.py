@@ -19,6 +19,8 @@ from strategies.krum import neighbours
 from strategies.tiles import Rows, by_coordinate
 from strategies.trimmed_mean import median_of_sorted
 
+_TOLERANCE = Tolerance("bulyan", per_attacker=4, besides=3)
+
 
 class Bulyan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Krum, again and again, then a mean around the median."""
@@ -27,9 +29,14 @@ class Bulyan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     f: Attackers = None
 
+    @property
+    def fewest(self) -> int:
+        """For f."""
+        return _TOLERANCE.fewest(self.f)
+
     def combine(self, updates: Updates, size: int) -> Direction:
         """One pass for the distances, one in column tiles."""
-        attackers = Tolerance("bulyan", per_attacker=4, besides=3).assumed(self.f, updates)
+        attackers = _TOLERANCE.assumed(self.f, updates)
         chosen = selection(squared_distances(updates, size), attackers)
         averaged = len(chosen) - 2 * attackers
         return by_coordinate(updates, size, lambda rows: mean_around_median(rows, averaged), chosen)

@@ -31,6 +31,19 @@ class Composed(NamedTuple):
         """Whether all its parts know of staleness."""
         return knows_staleness(self.combine, self.before)
 
+    @property
+    def fewest(self) -> int:
+        """Updates that a round cannot do without, as far as the options tell."""
+        needed = getattr(self.combine, "fewest", 1)
+        for pre_step in reversed(self.before):
+            needed = pre_step.fewest_for(needed)
+        return int(needed)
+
+    @property
+    def needs_root_set(self) -> bool:
+        """Whether it compares updates with one that the aggregator has trained itself, `Updates.trusted`."""
+        return bool(getattr(self.combine, "needs_root_set", False))
+
     def initial_state(self, size: int) -> State:
         """The server optimiser's: nothing else remembers."""
         return self.server.initial_state(size)

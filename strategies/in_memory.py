@@ -31,6 +31,11 @@ class UpdatesInMemory:
         """Of each update, in order."""
         return [update.samples for update in self._updates]
 
+    @property
+    def received(self) -> int:
+        """All that are here."""
+        return len(self)
+
     def blocks(self, rows: int) -> Iterator[Block]:
         """Blocks of `rows`: copies, or views of the matrix that all deltas are rows of, if nobody may change it."""
         if (whole := self._matrix()) is not None:

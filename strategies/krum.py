@@ -18,6 +18,9 @@ from strategies.base import Direction, FusionError, Updates
 from strategies.distances import Distances, squared_distances
 from strategies.summing import sum_of_rows
 
+_KRUM = Tolerance("krum", per_attacker=2, besides=3)
+_MULTI_KRUM = _KRUM._replace(rule="multi_krum")
+
 
 class Krum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The update that is nearest to its neighbours, as it is."""
@@ -26,9 +29,14 @@ class Krum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     f: Attackers = None
 
+    @property
+    def fewest(self) -> int:
+        """For f."""
+        return _KRUM.fewest(self.f)
+
     def combine(self, updates: Updates, size: int) -> Direction:
         """One pass for the distances, one for the update."""
-        attackers = Tolerance("krum", per_attacker=2, besides=3).assumed(self.f, updates)
+        attackers = _KRUM.assumed(self.f, updates)
         return _mean_of_best(updates, size, attackers, kept=1)
 
 
@@ -41,9 +49,14 @@ class MultiKrum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kept: Annotated[int, msgspec.Meta(ge=0)] = 0
     """m; 0 is n − f."""
 
+    @property
+    def fewest(self) -> int:
+        """For f, and to keep so many."""
+        return max(_MULTI_KRUM.fewest(self.f), self.kept)
+
     def combine(self, updates: Updates, size: int) -> Direction:
         """One pass for the distances, one for the mean."""
-        attackers = Tolerance("multi_krum", per_attacker=2, besides=3).assumed(self.f, updates)
+        attackers = _MULTI_KRUM.assumed(self.f, updates)
         count = len(updates)
         if self.kept > count:
             raise FusionError(f"multi_krum cannot keep {self.kept} of {count} updates; lower strategy.options.kept")

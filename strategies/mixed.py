@@ -35,6 +35,11 @@ class Mixed:
         return [max(round(mean), mean > 0.0) for mean in (self._shares @ np.array(self._updates.samples)).tolist()]
 
     @property
+    def received(self) -> int:
+        """As it was."""
+        return self._updates.received
+
+    @property
     def trusted(self) -> Vector | None:
         """As it was."""
         return self._updates.trusted

@@ -15,6 +15,8 @@ from strategies.base import Updates
 from strategies.distances import squared_distances
 from strategies.mixed import Mixed
 
+_TOLERANCE = Tolerance("nearest_neighbour_mixing", per_attacker=2, besides=1)
+
 
 class NearestNeighbourMixing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Samples do not weigh in."""
@@ -25,9 +27,13 @@ class NearestNeighbourMixing(msgspec.Struct, frozen=True, forbid_unknown_fields=
 
     def prepare(self, updates: Updates, size: int) -> Updates:
         """One pass for the distances; of updates as far the first in canonical order is taken."""
-        attackers = Tolerance("nearest_neighbour_mixing", per_attacker=2, besides=1).assumed(self.f, updates)
+        attackers = _TOLERANCE.assumed(self.f, updates)
         count = len(updates)
         nearest = np.argsort(squared_distances(updates, size), axis=1, kind="stable")[:, : count - attackers]
         shares = np.zeros((count, count), np.float32)
         np.put_along_axis(shares, nearest, np.float32(1.0 / (count - attackers)), axis=1)
         return Mixed(updates, shares, size)
+
+    def fewest_for(self, handed_on: int) -> int:
+        """As many, and enough for f."""
+        return max(handed_on, _TOLERANCE.fewest(self.f))

@@ -33,6 +33,10 @@ class ClipNorm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         lengths = norms(updates, size)
         return Scaled(updates, clipping(lengths, self.max_norm or float(np.median(lengths))).astype(np.float32))
 
+    def fewest_for(self, handed_on: int) -> int:
+        """As many."""
+        return handed_on
+
 
 class NormClipping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The rule: the mean of what the pre-step gives, in which all weigh the same."""

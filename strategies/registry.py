@@ -168,10 +168,24 @@ def create_for(job: Job, where: str) -> Strategy:
         plan = first_plan(strategy, job)
     except PlanError as error:
         raise ConfigError(where, error.key, error.problem, error.remedy) from None
+    if isinstance(strategy, Composed):
+        _check_enough(strategy.fewest, job, where)
     if plan.correction != "none" and job.shared_layout != job.model.layout():
         problem = f"'head' leaves weights on the devices; {job.strategy.name!r} corrects the training of all of them"
         raise ConfigError(where, "personal.method", problem, "choose 'ditto', or another strategy.name")
     return strategy
+
+
+def _check_enough(fewest: int, job: Job, where: str) -> None:
+    """Refuse a rule that cannot make a model of what the devices bring that the job starts with."""
+    rounds, options = job.rounds, job.strategy.options
+    if rounds.most < fewest:
+        told = ", ".join(f"{name} = {value}" for name, value in options.items()) or "its defaults"
+        brought = f"{rounds.devices} bring {rounds.most} updates to a round"
+        problem = f"{brought}, and {job.strategy.name!r} with {told} needs {fewest}"
+        devices = math.floor((fewest - 1) / rounds.cohort + 1e-9) + 1
+        remedy = f"raise it to {devices} with this rounds.cohort, or change strategy.options"
+        raise ConfigError(where, "rounds.devices", problem, remedy)
 
 
 def first_plan(strategy: Strategy, job: Job) -> TrainPlan:

@@ -30,6 +30,11 @@ class Scaled:
         return self._updates.samples
 
     @property
+    def received(self) -> int:
+        """As it was."""
+        return self._updates.received
+
+    @property
     def trusted(self) -> Vector | None:
         """As it was."""
         return self._updates.trusted

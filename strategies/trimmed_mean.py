@@ -36,14 +36,24 @@ class TrimmedMean(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is_asynchronous: ClassVar[bool] = False
 
     f: Attackers = None
-    """Values taken away at either end. None: the share `beta` of them."""
-    beta: Annotated[float, msgspec.Meta(ge=0.0, lt=0.5)] = 0.3
-    """β, where `f` is not set; rounded down."""
+    """Values taken away at either end."""
+    beta: Annotated[float, msgspec.Meta(ge=0.0, lt=0.5)] | None = None
+    """β, in the place of `f`: that share of the values; rounded down."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: `f` and `beta` are both set."""
+        if self.f is not None and self.beta is not None:
+            raise ValueError(f"f = {self.f} and beta = {self.beta} say the same thing twice: leave one of them out")
+
+    @property
+    def fewest(self) -> int:
+        """For f."""
+        return _TOLERANCE.fewest(self.f)
 
     def combine(self, updates: Updates, size: int) -> Direction:
         """One pass in column tiles."""
-        most = _TOLERANCE.assumed(self.f, updates)
-        trimmed = int(self.beta * len(updates)) if self.f is None else most
+        assumed = _TOLERANCE.assumed(self.f, updates)
+        trimmed = assumed if self.beta is None else int(self.beta * len(updates))
         return by_coordinate(updates, size, lambda rows: mean_of_sorted(rows, trimmed))
 
 

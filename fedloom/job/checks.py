@@ -1,7 +1,5 @@
 """What the keys of a job allow each by itself, but not together."""
 
-import math
-
 from fedloom.compression import check_options
 from fedloom.errors import ConfigError
 from fedloom.features import summary_width
@@ -62,7 +60,7 @@ def check_job(job: Job, where: str) -> None:
 def _check_buffer(job: Job, buffer: int, where: str) -> None:
     """Refuse a buffer that is never full, or full with fewer updates than a model may be made of."""
     rounds, key = job.rounds, "asynchronous.buffer"
-    most, fewest = max(1, math.ceil(rounds.cohort * rounds.devices - 1e-9)), rounds.fewest(rounds.cohort)
+    most, fewest = rounds.most, rounds.fewest(rounds.cohort)
     if buffer > most:
         problem = f"{buffer} updates, but a round of rounds.devices = {rounds.devices} may bring {most} only"
         raise ConfigError(where, key, problem, f"set it to {most} at most, or raise rounds.devices or rounds.cohort")

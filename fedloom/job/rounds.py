@@ -28,6 +28,11 @@ class Rounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evaluate: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 1.0
     """Share of the invited devices that evaluates the new model on its own hold-out each round."""
 
+    @property
+    def most(self) -> int:
+        """Updates that `devices` may bring to a round."""
+        return max(1, math.ceil(self.cohort * self.devices - 1e-9))
+
     def fewest(self, share: float) -> int:
         """Updates that a model is never made of fewer than, where this share of the devices is asked."""
         return self.min_updates or max(1, math.ceil(self.quorum * share * self.devices / 2 - 1e-9))

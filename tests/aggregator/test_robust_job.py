@@ -5,17 +5,19 @@ import json
 import numpy as np
 import pytest
 
+from aggregator.events import Tick
 from aggregator.notices import RoundClosed
 from fedloom.command import main
+from fedloom.errors import ConfigError
 from fedloom.wire import encoding
 from fedloom.wire.messages import Update
 
 
 @pytest.fixture
 def make_job(make_rig, tmp_path):
-    def make(name, strategy, encoding="float32"):
+    def make(name, strategy, encoding="float32", **rounds):
         (tmp_path / name).mkdir()
-        rig = make_rig(devices=7, count=4, directory=tmp_path / name, encoding=encoding)
+        rig = make_rig(devices=7, count=4, directory=tmp_path / name, encoding=encoding, **rounds)
         rig.config.job.write_text(rig.config.job.read_text() + f"[strategy]\n{strategy}\n")
         (rig.directory / "aggregator.toml").write_text('job = "job.toml"\n[broker]\nhost = "localhost"\n')
         return rig
@@ -80,11 +82,21 @@ def test_attackers_do_not_make_the_model(make_job):
 
 
 def test_too_few_updates_for_the_attackers_assumed_are_an_aborted_round(make_job):
-    rig = make_job("job", 'name = "krum"\noptions = { f = 3 }')
+    """Seven devices are enough for f = 2; one of them is silent."""
+    rig = make_job("job", 'name = "krum"\noptions = { f = 2 }', quorum=0.5)
     rig.boot()
     rig.ready()
     rig.work()
-    rig.answer_all()
+    for device in rig.devices[1:]:
+        rig.send(device, device.update())
+    rig.now_s += 100.0
+    rig.handle(Tick())
+    rig.work()
     closed = rig.told(RoundClosed)[0]
     assert closed.outcome == "aborted"
-    assert "krum withstands f = 3 attackers among 9 updates or more, and here are 7" in closed.reason
+    assert "krum withstands f = 2 attackers among 7 updates or more, and here are 6" in closed.reason
+
+
+def test_an_f_that_no_round_can_meet_is_refused_at_the_start(make_job):
+    with pytest.raises(ConfigError, match=r"rounds\.devices: 7 bring 7 updates .*'krum' with f = 3 needs 9"):
+        make_job("job", 'name = "krum"\noptions = { f = 3 }').boot()

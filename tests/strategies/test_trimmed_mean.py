@@ -1,7 +1,12 @@
 """Coordinate-wise median and trimmed mean, by hand."""
 
 import numpy as np
-from directions import direction
+import pytest
+from directions import direction, normal
+
+from fedloom.errors import ConfigError
+from fedloom.job import StrategyChoice
+from strategies import create
 
 ODD = [[1, 50], [2, -9], [90, 4]]
 
@@ -25,5 +30,13 @@ def test_a_share_is_rounded_down():
     assert direction("trimmed_mean", rows, beta=0.2)[0] == 2.0
 
 
-def test_the_number_of_attackers_outweighs_the_share():
-    assert direction("trimmed_mean", [[0.0], [1.0], [2.0], [3.0], [100.0]], beta=0.2, f=0)[0] == np.float32(21.2)
+def test_the_share_is_three_in_ten_where_nothing_is_said():
+    rows = normal(1, 20)
+    assert direction("trimmed_mean", rows).tobytes() == direction("trimmed_mean", rows, beta=0.3).tobytes()
+
+
+def test_a_number_of_attackers_beside_a_share_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"strategy\.options: f = 0 and beta = 0\.2 say the same.*leave one of them out"
+    ):
+        create(StrategyChoice("trimmed_mean", {"f": 0, "beta": 0.2}), "job.toml")
