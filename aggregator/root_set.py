@@ -61,7 +61,7 @@ def load(source: SourceConfig | None, job: Job, where: str) -> RootSet | None:
         ConfigError: the rule needs one, and there is none.
         DataError: the file cannot be read, or does not fit the job.
     """
-    if not needs_root_set(job.strategy):
+    if not needs_root_set(job, where):
         return None
     if source is None:
         problem = f"{job.strategy.name!r} compares updates with one of the aggregator's own, which has no samples"

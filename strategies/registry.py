@@ -151,10 +151,13 @@ def _robust(choice: StrategyChoice, where: str) -> StrategyChoice:
     return msgspec.structs.replace(choice, name=ROBUST.name, before=ROBUST.before)
 
 
-def needs_root_set(choice: StrategyChoice) -> bool:
-    """Whether the rule compares updates with one that the aggregator has trained itself, `Updates.trusted`."""
-    recipe = COMPOSED.get(choice.name)
-    return recipe is not None and getattr(recipe.combine, "needs_root_set", False)
+def needs_root_set(job: Job, where: str) -> bool:
+    """Whether its rule compares updates with one that the aggregator has trained itself, `Updates.trusted`.
+
+    Raises:
+        ConfigError: see `create`.
+    """
+    return bool(getattr(_of(job, where), "needs_root_set", False))
 
 
 def create_for(job: Job, where: str) -> Strategy:
@@ -163,17 +166,37 @@ def create_for(job: Job, where: str) -> Strategy:
     Raises:
         ConfigError: see `create`; or it cannot.
     """
-    strategy = create(job.strategy, where, job.asynchronous is not None, job.shared_layout)
-    try:
-        plan = first_plan(strategy, job)
-    except PlanError as error:
-        raise ConfigError(where, error.key, error.problem, error.remedy) from None
+    strategy = _of(job, where)
+    plan = _checked_plan(strategy, job, where)
     if isinstance(strategy, Composed):
         _check_enough(strategy.fewest, job, where)
     if plan.correction != "none" and job.shared_layout != job.model.layout():
         problem = f"'head' leaves weights on the devices; {job.strategy.name!r} corrects the training of all of them"
         raise ConfigError(where, "personal.method", problem, "choose 'ditto', or another strategy.name")
     return strategy
+
+
+def _of(job: Job, where: str) -> Strategy:
+    return create(job.strategy, where, job.asynchronous is not None, job.shared_layout)
+
+
+def _checked_plan(strategy: Strategy, job: Job, where: str) -> TrainPlan:
+    """Of the first round."""
+    try:
+        plan: object = first_plan(strategy, job)
+    except PlanError as error:
+        raise ConfigError(where, error.key, error.problem, error.remedy) from None
+    except Exception as error:  # a package of others may raise anything
+        if job.strategy.name in {*COMPOSED, *WHOLE}:
+            raise
+        raise _broken(job, f"cannot begin ({type(error).__name__}: {error})", where) from error
+    if isinstance(plan, TrainPlan):
+        return plan
+    raise _broken(job, f"has a {type(plan).__name__} for a plan, and no TrainPlan", where)
+
+
+def _broken(job: Job, problem: str, where: str) -> ConfigError:
+    return ConfigError(where, "strategy.name", f"{job.strategy.name!r} {problem}", _OTHER_VERSION)
 
 
 def _check_enough(fewest: int, job: Job, where: str) -> None:

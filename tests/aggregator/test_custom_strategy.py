@@ -3,13 +3,16 @@
 import importlib
 import tomllib
 
+import msgspec
+import numpy as np
 import pytest
 import tracked
 
+from aggregator import root_set
 from fedloom.errors import ConfigError
 from fedloom.job import load_job
 from fedloom.job.choices import StrategyChoice
-from strategies import create, names, registry
+from strategies import ClientUpdate, UpdatesInMemory, create, create_for, names, registry
 from strategies.composed import Composed
 
 EXAMPLE = tracked.ROOT / "examples" / "custom_strategy"
@@ -36,6 +39,18 @@ def install(tmp_path, monkeypatch):
 @pytest.fixture
 def installed(install):
     install(**PROJECT["entry-points"][registry.ENTRY_POINTS])
+
+
+@pytest.fixture
+def job():
+    """`job(name, devices=3)`: one with that strategy."""
+
+    def make(name, devices=3):
+        read = load_job(EXAMPLE / "job.toml")
+        rounds = msgspec.structs.replace(read.rounds, devices=devices)
+        return msgspec.structs.replace(read, strategy=StrategyChoice(name), rounds=rounds)
+
+    return make
 
 
 def test_it_is_a_strategy_like_any_other(installed):
@@ -111,3 +126,84 @@ def test_what_a_rule_lacks_is_told_before_the_job_begins(install, tmp_path, valu
     (tmp_path / "site-packages" / "failing.py").write_text("1 / 0")
     with pytest.raises(ConfigError, match=rf"strategy\.name: {value} of 'mine' {says}.*install"):
         create(StrategyChoice("mine"), "job.toml")
+
+
+RAISING = """
+import msgspec
+from strategies import FusionError, PlanError, State
+
+class NoState(msgspec.Struct):
+    is_asynchronous = False
+
+    def initial_state(self, size):
+        return [][size]
+
+    def plan(self, round_number, base, state): ...
+    def broadcast(self, state): ...
+    def fuse(self, weights, updates, state): ...
+
+class NoPlan(NoState):
+    def initial_state(self, size):
+        return State()
+
+class BadPlan(NoPlan):
+    def plan(self, round_number, base, state):
+        raise FusionError("no such thing")
+
+class UnfitPlan(NoPlan):
+    def plan(self, round_number, base, state):
+        raise PlanError("loss", "is 'mse'", "take another")
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("NoState", r"strategy\.name: 'mine' cannot begin \(IndexError: list index .*install a version"),
+        ("NoPlan", r"strategy\.name: 'mine' has a NoneType for a plan, and no TrainPlan; install a version"),
+        ("BadPlan", r"strategy\.name: 'mine' cannot begin \(FusionError: no such thing\); install a version"),
+        ("UnfitPlan", r"training\.loss: is 'mse'; take another"),
+    ],
+)
+def test_a_rule_that_cannot_begin_is_named(install, tmp_path, job, rule, says):
+    install(mine=f"raising:{rule}")
+    (tmp_path / "site-packages" / "raising.py").write_text(RAISING)
+    with pytest.raises(ConfigError, match=says):
+        create_for(job("mine"), "job.toml")
+
+
+COMPARING = """
+from typing import ClassVar
+from strategies.fedavg import Mean
+
+class Comparing(Mean, frozen=True):
+    needs_root_set: ClassVar[bool] = True
+    fewest: ClassVar[int] = 3
+
+class Rolling(Mean, frozen=True):
+    def combine_after(self, last, updates, size):
+        return last / 2 + self.combine(updates, size)
+"""
+
+
+def test_what_it_needs_is_asked_for_before_the_job_begins(install, tmp_path, job):
+    install(comparing="comparing:Comparing")
+    (tmp_path / "site-packages" / "comparing.py").write_text(COMPARING)
+    given = job("comparing")
+    with pytest.raises(ConfigError, match=r"strategy\.name: 'comparing' compares .* give it some with \[root_set\]"):
+        root_set.load(None, given, "job.toml")
+    with pytest.raises(
+        ConfigError, match=r"rounds\.devices: 2 bring 2 updates .*'comparing' with its defaults needs 3"
+    ):
+        create_for(job("comparing", devices=2), "job.toml")
+
+
+def test_it_is_told_the_last_direction_if_it_asks_for_that(install, tmp_path):
+    install(rolling="comparing:Rolling")
+    (tmp_path / "site-packages" / "comparing.py").write_text(COMPARING)
+    strategy = create(StrategyChoice("rolling"), "job.toml")
+    given = UpdatesInMemory([ClientUpdate(bytes(16), 1, np.ones(1, np.float32))])
+    weights, state = np.zeros(1, np.float32), strategy.initial_state(1)
+    for expected in (1.0, 2.5, 4.25):
+        weights, state = strategy.fuse(weights, given, state)
+        assert weights.tolist() == [expected]
