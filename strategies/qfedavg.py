@@ -19,8 +19,8 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
-from fedloom.learning.plan import NonNegative, Positive
-from strategies.base import ClientUpdate, Direction, FusionError, Updates, total_samples
+from fedloom.learning.plan import NonNegative, Positive, TrainPlan
+from strategies.base import ClientUpdate, Direction, FusionError, PlanError, Updates, total_samples
 from strategies.summing import weighted_sum
 
 _LEAST_LOSS = 1e-10
@@ -51,6 +51,20 @@ class Fair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         direction = weighted_sum(size, updates, weight)
         direction /= sum(steps)
         return direction
+
+
+class MeasuredLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sees to it that devices tell F_k, and that `client_learning_rate` is what they train with."""
+
+    client_learning_rate: Positive
+
+    def plan(self, base: TrainPlan) -> TrainPlan:
+        """The job's own, and the loss: one more pass over a device's data."""
+        if base.learning_rate != self.client_learning_rate:
+            problem = f"is {base.learning_rate}, and 'qfedavg' is told {self.client_learning_rate}"
+            remedy = f"set strategy.options.client_learning_rate = {base.learning_rate}"
+            raise PlanError("learning_rate", problem, remedy)
+        return msgspec.structs.replace(base, measure_loss=True)
 
 
 def _loss(update: ClientUpdate) -> float:

@@ -36,10 +36,9 @@ from strategies.fltrust import FLTrust
 from strategies.following import Following
 from strategies.geometric_median import GeometricMedian
 from strategies.krum import Krum, MultiKrum
-from strategies.measured import Measured
 from strategies.nearest_neighbour_mixing import NearestNeighbourMixing
 from strategies.norm_clipping import ClipNorm, NormClipping
-from strategies.qfedavg import Fair
+from strategies.qfedavg import Fair, MeasuredLoss
 from strategies.scaffold import Scaffold
 from strategies.trimmed_mean import Median, TrimmedMean
 
@@ -68,7 +67,7 @@ COMPOSED: dict[str, Recipe] = {
     "fedyogi": Recipe(Mean, Yogi),
     "fedexp": Recipe(Extrapolated),
     "fednova": Recipe(Normalised, local=CountedSteps),
-    "qfedavg": Recipe(Fair, local=Measured),
+    "qfedavg": Recipe(Fair, local=MeasuredLoss),
     "fedbuff": Recipe(Buffered),
     "fedasync": Recipe(Mixed),
     "fedprox": Recipe(Mean, local=Proximal),

@@ -5,7 +5,8 @@ import pytest
 
 from fedloom.errors import ConfigError
 from fedloom.job.choices import StrategyChoice
-from strategies import FusionError, create
+from fedloom.learning.plan import TrainPlan
+from strategies import FusionError, PlanError, create
 
 
 def test_a_device_that_does_worse_weighs_more(fuse_rounds, update):
@@ -51,6 +52,16 @@ def test_the_worst_device_gains(federation):
     plain, fair = losses("fedavg"), losses("qfedavg", client_learning_rate=0.1, q=4.0)
     assert max(fair) < 0.6 * max(plain)
     assert np.var(fair) < 0.2 * np.var(plain)
+
+
+def test_devices_must_train_with_the_rate_that_it_is_told():
+    strategy = create(StrategyChoice("qfedavg", {"client_learning_rate": 0.5}), "job.toml")
+    state = strategy.initial_state(1)
+    planned = strategy.plan(1, TrainPlan("mse", learning_rate=0.5), state)
+    assert planned == TrainPlan("mse", learning_rate=0.5, measure_loss=True)
+    says = r"training\.learning_rate: is 0\.1, .* told 0\.5; set strategy\.options\.client_learning_rate = 0\.1"
+    with pytest.raises(PlanError, match=says):
+        strategy.plan(1, TrainPlan("mse", learning_rate=0.1), state)
 
 
 @pytest.mark.parametrize(
