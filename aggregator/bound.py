@@ -24,7 +24,7 @@ from fedloom.learning.layout import Vector
 from fedloom.wire.messages import Phase
 from strategies import Strategy
 from strategies.composed import Composed
-from strategies.fedasync import Mixed
+from strategies.fedasync import MixedIn
 from strategies.fedavg import Mean, Sgd
 from strategies.fedbuff import Buffered
 from strategies.summing import BLOCK_ROWS
@@ -35,7 +35,7 @@ def last_places(phase: Phase, strategy: Strategy) -> float | None:
     if phase is not Phase.TRAIN:
         return 1.0  # statistics are sums in float64, and one cast
     match strategy:  # means whose coefficients add up to 1 at most, and do not depend on a sum over weights
-        case Composed(combine=Mean() | Buffered() | Mixed(), server=Sgd(server_learning_rate=rate), before=()):
+        case Composed(combine=Mean() | Buffered() | MixedIn(), server=Sgd(server_learning_rate=rate), before=()):
             return 2.0 * BLOCK_ROWS * rate + 1.0
     return None
 

@@ -22,7 +22,7 @@ from strategies.base import Direction, Updates, total_samples
 from strategies.summing import weighted_sum
 
 
-class Mixed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MixedIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Each update mixed into the model, the less the staler it is."""
 
     is_asynchronous: ClassVar[bool] = True
@@ -43,7 +43,7 @@ class Mixed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def trust(self, staleness: int) -> float:
         """s(τ).
 
-        >>> Mixed().trust(3), Mixed(staleness="hinge").trust(5)
+        >>> MixedIn().trust(3), MixedIn(staleness="hinge").trust(5)
         (0.5, 0.09090909090909091)
         """
         if self.staleness == "polynomial":

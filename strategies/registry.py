@@ -23,7 +23,7 @@ from strategies.bucketing import Bucketing
 from strategies.bulyan import Bulyan
 from strategies.centred_clipping import CentredClipping
 from strategies.composed import Composed
-from strategies.fedasync import Mixed
+from strategies.fedasync import MixedIn
 from strategies.fedavg import Mean, Sgd
 from strategies.fedavgm import Momentum
 from strategies.fedbuff import Buffered
@@ -69,7 +69,7 @@ COMPOSED: dict[str, Recipe] = {
     "fednova": Recipe(Normalised, local=CountedSteps),
     "qfedavg": Recipe(Fair, local=MeasuredLoss),
     "fedbuff": Recipe(Buffered),
-    "fedasync": Recipe(Mixed),
+    "fedasync": Recipe(MixedIn),
     "fedprox": Recipe(Mean, local=Proximal),
     "bulyan": Recipe(Bulyan),
     "centred_clipping": Recipe(CentredClipping),

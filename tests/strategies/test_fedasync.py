@@ -5,7 +5,7 @@ import pytest
 from fedloom.errors import ConfigError
 from fedloom.job.choices import StrategyChoice
 from strategies import create
-from strategies.fedasync import Mixed
+from strategies.fedasync import MixedIn
 
 
 def test_a_fresh_update_is_mixed_in(fuse_rounds, update):
@@ -26,10 +26,10 @@ def test_those_of_a_buffer_are_each_mixed_in_and_averaged(fuse_rounds, update):
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
-        (Mixed(staleness="constant"), {0: 1.0, 100: 1.0}),
-        (Mixed(polynomial_a=1.0), {0: 1.0, 1: 1 / 2, 3: 1 / 4}),
-        (Mixed(staleness="hinge"), {0: 1.0, 4: 1.0, 5: 1 / 11, 6: 1 / 21}),
-        (Mixed(staleness="hinge", hinge_a=1.0, hinge_b=0), {0: 1.0, 1: 1 / 2, 2: 1 / 3}),
+        (MixedIn(staleness="constant"), {0: 1.0, 100: 1.0}),
+        (MixedIn(polynomial_a=1.0), {0: 1.0, 1: 1 / 2, 3: 1 / 4}),
+        (MixedIn(staleness="hinge"), {0: 1.0, 4: 1.0, 5: 1 / 11, 6: 1 / 21}),
+        (MixedIn(staleness="hinge", hinge_a=1.0, hinge_b=0), {0: 1.0, 1: 1 / 2, 2: 1 / 3}),
     ],
 )
 def test_trust_falls_with_staleness(rule, expected):
