@@ -1,9 +1,10 @@
 """Robust federated aggregation (RFA): the geometric median, argmin_v Σ_k ‖v − Δ_k‖, by the smoothed Weiszfeld
-algorithm: v ← Σ_k β_k·Δ_k / Σ_k β_k with β_k = 1 / max(ν, ‖v − Δ_k‖).
+algorithm: v ← Σ_k β_k·Δ_k / Σ_k β_k with β_k = 1 / max(ν·d, ‖v − Δ_k‖), where d is the median distance to the first v.
 
 The paper weighs by samples; here, as in every robust rule, samples do not weigh in: a liar would choose how many it
-claims. It begins at the coordinate-wise median: the mean is wherever one attacker wants it, and at v = 0 one that sends
-zeros would hold it, because a distance of zero weighs more than all others.
+claims. The paper's ν is a length, here a share of d: updates of any scale are treated alike. It begins at the
+coordinate-wise median: the mean is wherever one attacker wants it, and at v = 0 one that sends zeros would hold it,
+because a distance of zero weighs more than all others.
 
 Source: Pillutla, Kakade, Harchaoui 2022, "Robust aggregation for federated learning", IEEE Transactions on Signal
 Processing, arXiv:1912.13445, algorithm 2.
@@ -31,13 +32,18 @@ class GeometricMedian(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tolerance: NonNegative = 1e-5
     """Ends when a step is shorter than this share of ‖v‖."""
     smoothing: Positive = 1e-6
-    """ν, in weights: a distance counts as no less."""
+    """ν, as a share of the median distance to where it begins: a distance counts as no less."""
 
     def combine(self, updates: Updates, size: int) -> Direction:
         """A pass in column tiles, then two an iteration: for the distances, and for the sum."""
         centre = Median().combine(updates, size)
+        least = 0.0
         for _ in range(self.iterations):
-            weights = 1.0 / np.maximum(self.smoothing, norms(updates, size, centre))
+            distances = norms(updates, size, centre)
+            least = least or self.smoothing * float(np.median(distances))
+            if not least:  # most updates are one and the same, which is the point
+                break
+            weights = 1.0 / np.maximum(least, distances)
             before, centre = centre, sum_of_rows(size, updates, (weights / weights.sum()).tolist())
             before -= centre
             step = float(np.linalg.norm(before))

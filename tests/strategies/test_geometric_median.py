@@ -34,6 +34,19 @@ def test_one_that_has_not_trained_does_not_hold_it_where_it_is():
     assert direction("geometric_median", rows) == pytest.approx(1, abs=0.2)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_smoothing_is_a_share_of_the_median_distance(scale):
+    rows = np.array([[-2], [0], [1], [4], [9]], np.float32)
+    found = direction("geometric_median", rows * np.float32(scale), iterations=1, smoothing=0.5)
+    # from the median 1 on: distances 3, 1, 0, 3, 8; none counts as less than half of their median
+    weights = 1 / np.array([3, 1.5, 1.5, 3, 8])
+    np.testing.assert_allclose(found / scale, [weights @ rows[:, 0] / weights.sum()], rtol=1e-6)
+
+
+def test_where_most_are_the_same_that_is_the_point():
+    assert direction("geometric_median", [[3, 4], [3, 4], [3, 4], [9, 9], [-9, 2]]).tolist() == [3, 4]
+
+
 def test_one_iteration_is_the_mean_weighted_by_one_over_the_distance():
     # from the median [1, 0] on: distances 3, 5, 1
     found = direction("geometric_median", [[1, 3], [6, 0], [0, 0]], iterations=1)

@@ -72,6 +72,16 @@ def test_what_all_agree_on_is_what_comes_out(name, before, row, count):
 
 
 @settings(max_examples=20, deadline=None)
+@given(seed=SEEDS, count=COUNTS, power=st.integers(-40, 40), before=st.sampled_from([(), *MIXED[1:]]))
+@pytest.mark.parametrize("name", ROBUST)
+def test_updates_of_any_scale_are_treated_alike(name, before, seed, count, power):
+    """To the bit, as a power of two changes no rounding. Bucketing draws by the updates themselves, and so anew."""
+    rows, scale = normal(seed, count), np.float32(2.0**power)
+    rows[: count // 4] *= 1000
+    np.testing.assert_array_equal(direction(name, rows * scale, before), direction(name, rows, before) * scale)
+
+
+@settings(max_examples=20, deadline=None)
 @given(seed=SEEDS, f=st.integers(1, 3), outlier=hnp.arrays(np.float32, 6, elements=FINITE))
 @pytest.mark.parametrize("name", ["bulyan", "krum", "median", "multi_krum", "trimmed_mean"])
 def test_attackers_move_no_weight_out_of_the_honest_range(name, seed, f, outlier):
