@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from strategies.base import Updates, total_samples
 from strategies.mixed import Mixed
+from strategies.tiles import tiles
 
 
 class Bucketing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,7 +31,7 @@ class Bucketing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def prepare(self, updates: Updates, size: int) -> Updates:
         """One pass for the hash."""
         total_samples(updates)  # refuses a round in which nobody has trained
-        order = shuffled(updates)
+        order = shuffled(updates, size)
         buckets = [order[first : first + self.bucket_size] for first in range(0, len(order), self.bucket_size)]
         shares = np.zeros((len(buckets), len(order)), np.float32)
         for share, bucket in zip(shares, buckets, strict=True):
@@ -46,8 +47,12 @@ class Bucketing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return (handed_on - 1) * self.bucket_size + 1
 
 
-def shuffled(updates: Updates) -> NDArray[np.intp]:
+def shuffled(updates: Updates, size: int) -> NDArray[np.intp]:
     """The numbers of the updates, in an order that depends on all of them; by hashes, which no release changes."""
-    own = [sha256(update.delta.astype("<f4", copy=False).tobytes()).digest() for update in updates]
+    hashes = [sha256() for _ in range(len(updates))]
+    for tile in tiles(updates, size):
+        for each, row in zip(hashes, tile.deltas, strict=True):
+            each.update(row.astype("<f4", copy=False).data)
+    own = [each.digest() for each in hashes]
     drawn = sha256(b"".join(own)).digest()
     return np.array(sorted(range(len(own)), key=lambda number: sha256(drawn + own[number]).digest()))

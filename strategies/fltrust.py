@@ -11,9 +11,11 @@ from typing import ClassVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from strategies.base import Direction, FusionError, Updates, total_samples
 from strategies.summing import sum_of_rows
+from strategies.tiles import tiles
 
 _SHORTEST = 1e-30
 """An update that is a smaller share of the aggregator's own counts for nothing: float32 does not hold its factor, and
@@ -33,14 +35,22 @@ class FLTrust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise FusionError("fltrust needs an update that the aggregator has trained: set [root_set]")
         trusted = updates.trusted.astype(np.float64)
         length = float(np.linalg.norm(trusted))
-        factors = []
-        scores = 0.0
-        for update in updates:
-            delta = update.delta.astype(np.float64)
-            own = float(np.linalg.norm(delta))
-            score = max(0.0, float(delta @ trusted) / (own * length)) if own > _SHORTEST * length > 0.0 else 0.0
-            scores += score
-            factors.append(score * length / own if score else 0.0)
-        if not scores:
+        lengths, products = _compared(updates, trusted)
+        counts = lengths > _SHORTEST * length
+        cosines = np.divide(products, lengths * length, out=np.zeros_like(products), where=counts & (length > 0.0))
+        scores = np.maximum(cosines, 0.0)
+        if not scores.any():
             raise FusionError("fltrust: no update points the way of the aggregator's own; look at [root_set]")
-        return sum_of_rows(size, updates, [factor / scores for factor in factors])
+        factors = np.divide(scores * length, lengths, out=np.zeros_like(scores), where=scores > 0.0)
+        return sum_of_rows(size, updates, (factors / scores.sum()).tolist())
+
+
+def _compared(updates: Updates, trusted: Direction) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """‖Δ_k‖ and Δ_k·g₀ of each, (n,) in order."""
+    squares, products = np.zeros(len(updates)), np.zeros(len(updates))
+    for tile in tiles(updates, trusted.size):
+        for number, row in enumerate(tile.deltas):
+            delta = row.astype(np.float64)
+            squares[number] += delta @ delta
+            products[number] += delta @ trusted[tile.columns]
+    return np.sqrt(squares), products

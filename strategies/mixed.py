@@ -9,6 +9,9 @@ from fedloom.learning.layout import Vector
 from strategies.base import Block, ClientUpdate, Matrix, Updates
 from strategies.tiles import tiles
 
+AHEAD_BYTES = 16 * 2**20
+"""Of mixed updates that are made at once: a rule that takes them one by one would have all given ones read for each."""
+
 
 class Mixed:
     """`Updates` of which number i is Σ_j shares[i, j] · Δ_j, lazy as those that they are made from.
@@ -45,18 +48,22 @@ class Mixed:
         return self._updates.trusted
 
     def blocks(self, rows: int) -> Iterator[Block]:
-        """All given updates are read for each block: ask for many rows at once, or for columns."""
+        """All given updates are read once for AHEAD_BYTES of mixed ones, or for each block if that is larger."""
         samples = self.samples
-        for first in range(0, len(self), rows):
-            shares = self._shares[first : first + rows]
-            deltas: Matrix = np.empty((len(shares), self._size), np.float32)
+        ahead = rows * max(1, AHEAD_BYTES // (4 * self._size * rows))
+        buffer: Matrix = np.empty((min(ahead, len(self)), self._size), np.float32)
+        for start in range(0, len(self), ahead):
+            shares = self._shares[start : start + ahead]
+            mixed = buffer[: len(shares)]
             for tile in tiles(self._updates, self._size):
-                np.matmul(shares, tile.deltas, out=deltas[:, tile.columns])
-            numbers = range(first, first + len(shares))
-            updates = (
-                ClientUpdate(i.to_bytes(16, "big"), samples[i], row) for i, row in zip(numbers, deltas, strict=True)
-            )
-            yield Block(tuple(updates), deltas)
+                np.matmul(shares, tile.deltas, out=mixed[:, tile.columns])
+            for first in range(0, len(mixed), rows):
+                deltas = mixed[first : first + rows]
+                numbers = range(start + first, start + first + len(deltas))
+                updates = (
+                    ClientUpdate(i.to_bytes(16, "big"), samples[i], row) for i, row in zip(numbers, deltas, strict=True)
+                )
+                yield Block(tuple(updates), deltas)
 
     def columns(self, start: int, out: Matrix) -> None:
         """One product."""

@@ -5,7 +5,7 @@ import pytest
 from directions import normal, updates
 
 from fedloom.job.choices import StrategyChoice
-from strategies import UpdatesInMemory, create
+from strategies import UpdatesInMemory, create, mixed
 from strategies.bucketing import Bucketing, shuffled
 
 
@@ -19,14 +19,14 @@ def rows(given):
 
 
 def test_each_becomes_the_mean_of_its_nearest():
-    mixed = prepared("nearest_neighbour_mixing", [[0], [1], [3], [9], [60]], f=2)
-    np.testing.assert_allclose(rows(mixed)[:, 0], np.array([4, 4, 4, 13, 72]) / 3, rtol=1e-6)
+    found = prepared("nearest_neighbour_mixing", [[0], [1], [3], [9], [60]], f=2)
+    np.testing.assert_allclose(rows(found)[:, 0], np.array([4, 4, 4, 13, 72]) / 3, rtol=1e-6)
 
 
 def test_bad_updates_are_not_mixed_into_good_ones():
     honest = normal(1, 7)
-    mixed = rows(prepared("nearest_neighbour_mixing", np.concatenate((honest, np.full((3, 6), 1e6))), f=3))
-    np.testing.assert_allclose(mixed[:7], np.tile(honest.mean(axis=0), (7, 1)), rtol=1e-5, atol=1e-6)
+    found = rows(prepared("nearest_neighbour_mixing", np.concatenate((honest, np.full((3, 6), 1e6))), f=3))
+    np.testing.assert_allclose(found[:7], np.tile(honest.mean(axis=0), (7, 1)), rtol=1e-5, atol=1e-6)
 
 
 def test_buckets_hold_everybody_once():
@@ -53,7 +53,7 @@ def test_the_same_updates_are_put_into_the_same_buckets_and_others_are_not():
 def test_no_device_keeps_the_others_in_their_places():
     """Else an attacker could try until its own update is where it likes."""
     deltas = normal(2, 12)
-    alone = [shuffled(updates(np.concatenate((deltas, [[number] * 6])))) for number in range(5)]
+    alone = [shuffled(updates(np.concatenate((deltas, [[number] * 6]))), 6) for number in range(5)]
     assert len({tuple(order[order != 12]) for order in alone}) == 5
 
 
@@ -76,6 +76,32 @@ def test_what_is_handed_on_is_lazy_and_keeps_its_promises(name):
     np.testing.assert_allclose(part, whole[:, 5:9], rtol=1e-6)
     assert [update.samples for update in given] == list(given.samples)
     assert (rows(updates(deltas)) == deltas).all()
+
+
+class Counting(UpdatesInMemory):
+    """How often they were read."""
+
+    reads = 0
+
+    def columns(self, start, out):
+        self.reads += 1
+        super().columns(start, out)
+
+
+@pytest.mark.parametrize(
+    ("at_once", "rows", "reads"),
+    [(9, 1, 1), (3, 1, 3), (1, 1, 9), (0, 1, 9), (9, 4, 2), (4, 2, 3), (3, 8, 2), (100, 100, 1)],
+)
+def test_those_that_are_mixed_are_read_once_for_all_that_are_made_at_once(monkeypatch, at_once, rows, reads):
+    """(9, 4): two blocks of four, and one of one."""
+    size = 11
+    monkeypatch.setattr(mixed, "AHEAD_BYTES", at_once * 4 * size)
+    given = Counting(updates(normal(3, 9, size)))
+    made = mixed.Mixed(given, np.eye(9, dtype=np.float32)[::-1], size)
+    deltas = [block.deltas.copy() for block in made.blocks(rows)]
+    assert given.reads == reads
+    assert [len(each) for each in deltas[:-1]] == [rows] * (len(deltas) - 1)
+    np.testing.assert_array_equal(np.concatenate(deltas), normal(3, 9, size)[::-1])
 
 
 def test_samples_of_a_mix_are_their_mean():

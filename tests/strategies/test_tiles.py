@@ -7,7 +7,7 @@ import pytest
 from directions import normal, updates
 
 from fedloom.job.choices import StrategyChoice
-from strategies import create, tiles
+from strategies import create, mixed, tiles
 
 TILE_BYTES = 2**19
 COUNT, SIZE = 100, 40_000
@@ -40,19 +40,31 @@ def many():
     return updates(normal(2, COUNT, size=SIZE))
 
 
+def peak_of(strategy, given):
+    weights, state = np.zeros(SIZE, np.float32), strategy.initial_state(SIZE)
+    tracemalloc.start()
+    try:
+        strategy.fuse(weights, given, state)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("before", ["bucketing", "nearest_neighbour_mixing"])
+def test_a_rule_that_takes_blocks_of_mixed_updates_takes_what_is_made_at_once(monkeypatch, many, before):
+    monkeypatch.setattr(tiles, "FEWEST_COLUMNS", 1)
+    monkeypatch.setattr(tiles, "TILE_BYTES", TILE_BYTES)
+    monkeypatch.setattr(mixed, "AHEAD_BYTES", 2 * 2**20)
+    peak = peak_of(create(StrategyChoice("fedavg", before=(before,)), "job.toml"), many)
+    assert 2**20 < peak < 2 * 2**20 + 3 * TILE_BYTES + 3 * 8 * SIZE + 8 * 8 * COUNT**2 < COUNT * SIZE * 4 / 2
+
+
 @pytest.mark.parametrize("before", [(), ("clip_norm", "bucketing"), ("nearest_neighbour_mixing",)])
 @pytest.mark.parametrize("name", RULES)
 def test_a_rule_takes_a_few_tiles_and_a_few_models(monkeypatch, many, name, before):
     monkeypatch.setattr(tiles, "FEWEST_COLUMNS", 1)
     monkeypatch.setattr(tiles, "TILE_BYTES", TILE_BYTES)
     options = {"iterations": 1} if name in ("geometric_median", "centred_clipping") else {}
-    strategy = create(StrategyChoice(name, options, before=before), "job.toml")
-    weights, state = np.zeros(SIZE, np.float32), strategy.initial_state(SIZE)
-    tracemalloc.start()
-    try:
-        strategy.fuse(weights, many, state)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    peak = peak_of(create(StrategyChoice(name, options, before=before), "job.toml"), many)
     distances = 8 * 8 * COUNT**2
     assert peak < 6 * TILE_BYTES + 8 * 8 * SIZE + distances < COUNT * SIZE * 4 / 2
