@@ -14,28 +14,17 @@ import msgspec
 import numpy as np
 
 from fedloom.learning.layout import Vector
-from fedloom.learning.plan import Count, Positive, TrainPlan
+from fedloom.learning.plan import Positive, TrainPlan
 from strategies.base import Fused, PlanError, State, Updates, check_finite, total_samples
 from strategies.summing import weighted_sum
-from strategies.variates import advanced, none_yet, population, sum_of
+from strategies.variates import WithVariates, advanced, sum_of
 
 
-class FedDyn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A rule of its own: it touches what the devices do and keep."""
+class FedDyn(WithVariates, frozen=True):
+    """m is `devices`."""
 
     alpha: Positive = 0.01
     """α; 0.001, 0.01 and 0.1 are what the paper has tried."""
-    devices: Count = 0
-    """m, all that may ever take part; 0, or too few: as many as have so far."""
-
-    @property
-    def is_asynchronous(self) -> bool:
-        """No: a stale Δ_k is measured from a w that is no more."""
-        return False
-
-    def initial_state(self, size: int) -> State:
-        """All g_k are zero."""
-        return none_yet(size)
 
     def plan(self, round_number: int, base: TrainPlan, state: State) -> TrainPlan:
         """With α, as the proximal term, and the correction; any optimiser will do: only where it arrives matters."""
@@ -54,7 +43,7 @@ class FedDyn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         after = advanced(state, total * -self.alpha, (update.client for update in updates))
         total /= len(updates)
         total += weights
-        total -= sum_of(after) / (self.alpha * population(after, self.devices))
+        total -= sum_of(after) / (self.alpha * self.population(after))
         fused = total.astype(np.float32)
         check_finite(fused)
         return Fused(fused, after)

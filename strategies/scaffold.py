@@ -14,27 +14,16 @@ import msgspec
 import numpy as np
 
 from fedloom.learning.layout import Vector
-from fedloom.learning.plan import Count, Positive, TrainPlan
+from fedloom.learning.plan import Positive, TrainPlan
 from strategies.base import Fused, FusionError, PlanError, State, Updates, check_finite, total_samples
 from strategies.summing import BLOCK_ROWS
-from strategies.variates import advanced, none_yet, population, sum_of
+from strategies.variates import WithVariates, advanced, sum_of
 
 
-class Scaffold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A rule of its own: it touches what the devices do, send and are sent."""
+class Scaffold(WithVariates, frozen=True):
+    """Devices also send, and are sent, control variates."""
 
     server_learning_rate: Positive = 1.0
-    devices: Count = 0
-    """N, all that may ever take part; 0, or too few: as many as have so far."""
-
-    @property
-    def is_asynchronous(self) -> bool:
-        """No: a stale Δc_i is measured from a c that is no more."""
-        return False
-
-    def initial_state(self, size: int) -> State:
-        """All variates are zero."""
-        return none_yet(size)
 
     def plan(self, round_number: int, base: TrainPlan, state: State) -> TrainPlan:
         """Plain corrected steps: c_i⁺ is the mean of the gradients only where those are what the weights went along."""
@@ -49,7 +38,7 @@ class Scaffold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def broadcast(self, state: State) -> Vector:
         """c = Σ c_i / N."""
-        mean: Vector = sum_of(state) / np.float32(population(state, self.devices))
+        mean: Vector = sum_of(state) / np.float32(self.population(state))
         return mean
 
     def fuse(self, weights: Vector, updates: Updates, state: State) -> Fused:
