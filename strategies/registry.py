@@ -201,10 +201,13 @@ def _broken(job: Job, problem: str, where: str) -> ConfigError:
 def _check_enough(fewest: int, job: Job, where: str) -> None:
     """Refuse a rule that cannot make a model of what the devices bring that the job starts with."""
     rounds, options = job.rounds, job.strategy.options
+    told = ", ".join(f"{name} = {value}" for name, value in options.items()) or "its defaults"
+    needs = f"and {job.strategy.name!r} with {told} needs {fewest}"
+    if job.asynchronous and job.asynchronous.buffer < fewest:
+        problem = f"{job.asynchronous.buffer} updates are fused at once, {needs}"
+        raise ConfigError(where, "asynchronous.buffer", problem, f"raise it to {fewest}, or change strategy.options")
     if rounds.most < fewest:
-        told = ", ".join(f"{name} = {value}" for name, value in options.items()) or "its defaults"
-        brought = f"{rounds.devices} bring {rounds.most} updates to a round"
-        problem = f"{brought}, and {job.strategy.name!r} with {told} needs {fewest}"
+        problem = f"{rounds.devices} bring {rounds.most} updates to a round, {needs}"
         devices = math.floor((fewest - 1) / rounds.cohort + 1e-9) + 1
         remedy = f"raise it to {devices} with this rounds.cohort, or change strategy.options"
         raise ConfigError(where, "rounds.devices", problem, remedy)

@@ -12,6 +12,7 @@ from aggregator import root_set
 from fedloom.errors import ConfigError
 from fedloom.job import load_job
 from fedloom.job.choices import StrategyChoice
+from fedloom.job.rounds import Asynchronous
 from strategies import ClientUpdate, UpdatesInMemory, create, create_for, names, registry
 from strategies.composed import Composed
 
@@ -180,6 +181,10 @@ class Comparing(Mean, frozen=True):
     needs_root_set: ClassVar[bool] = True
     fewest: ClassVar[int] = 3
 
+class Buffered(Mean, frozen=True):
+    is_asynchronous: ClassVar[bool] = True
+    fewest: ClassVar[int] = 3
+
 class Rolling(Mean, frozen=True):
     def combine_after(self, last, updates, size):
         return last / 2 + self.combine(updates, size)
@@ -196,6 +201,14 @@ def test_what_it_needs_is_asked_for_before_the_job_begins(install, tmp_path, job
         ConfigError, match=r"rounds\.devices: 2 bring 2 updates .*'comparing' with its defaults needs 3"
     ):
         create_for(job("comparing", devices=2), "job.toml")
+
+
+def test_a_buffer_must_hold_what_it_needs(install, tmp_path, job):
+    install(buffered="comparing:Buffered")
+    (tmp_path / "site-packages" / "comparing.py").write_text(COMPARING)
+    create_for(msgspec.structs.replace(job("buffered"), asynchronous=Asynchronous(buffer=3)), "job.toml")
+    with pytest.raises(ConfigError, match=r"asynchronous\.buffer: 2 updates .*'buffered' .* needs 3; raise it to 3"):
+        create_for(msgspec.structs.replace(job("buffered"), asynchronous=Asynchronous(buffer=2)), "job.toml")
 
 
 def test_it_is_told_the_last_direction_if_it_asks_for_that(install, tmp_path):
