@@ -12,6 +12,7 @@ from flwr.supercore.object_ref import load_app
 from flwr.supercore.task_identity import TaskIdentity
 
 from edge_client.flower.pipe import Call, Outcome
+from fedloom.errors import Refused
 from fedloom.flower.convert import from_wire, to_wire
 from fedloom.flower.nodes import SUPERLINK
 from fedloom.wire import records
@@ -21,6 +22,10 @@ from fedloom.wire.records import Reply, Request
 
 class _LoadError(Exception):
     """The configuration names no ClientApp."""
+
+
+class _ContextError(Exception):
+    """What the app has left in its context could not be read again: no later message would be answered."""
 
 
 def answer(call: Call) -> Outcome:
@@ -34,9 +39,10 @@ def answer(call: Call) -> Outcome:
         context = _context(call, request)
         reply = app(_message(call, request), context)
         if reply.has_error():
-            return Outcome(records.encode(Reply(None, reply.error.code, (reply.error.reason or "")[:MAX_TEXT])), None)
-        content = records.encode(Reply(to_wire(reply.content)))
-        return Outcome(content, records.encode(to_wire(context.state)))
+            return _said(reply.error.code, reply.error.reason or "")
+        return Outcome(records.encode(Reply(to_wire(reply.content))), _kept(context))
+    except _ContextError as error:
+        return _said(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"the ClientApp's context cannot be kept: {error}")
     except Exception as error:  # noqa: BLE001 - an app may raise anything
         return _failed(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, "the ClientApp has failed", error)
 
@@ -70,8 +76,21 @@ def _context(call: Call, request: Request) -> Context:
     return Context(request.run, call.node, dict(call.node_config), state, dict(request.settings))
 
 
+def _kept(context: Context) -> bytes:
+    state = records.encode(to_wire(context.state))
+    try:
+        records.read_records(state)
+    except Refused as refused:
+        raise _ContextError(str(refused)) from None
+    return state
+
+
 def _failed(code: int, what: str, error: Exception) -> Outcome:
     """The server hears what kind of error it was; its words, which may hold what the data hold, stay in this log."""
     traceback.print_exception(error)
     reason = f"{what}: {type(error).__name__}; the device's log says more"
-    return Outcome(records.encode(Reply(None, code, reason)), None)
+    return _said(code, reason)
+
+
+def _said(code: int, reason: str) -> Outcome:
+    return Outcome(records.encode(Reply(None, code, reason[:MAX_TEXT])), None)

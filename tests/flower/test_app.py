@@ -94,6 +94,20 @@ def test_what_goes_wrong_in_an_app_is_an_error_without_its_words(said, code, wor
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("hoards", "malformed: Expected `object` of length <= 64"),
+        ("long", "malformed: Expected `str` of length <= 300"),
+    ],
+)
+def test_a_context_that_could_not_be_read_again_is_not_kept(mode, words):
+    outcome = answer(call(mode))
+    reply = records.read_reply(outcome.reply)
+    assert (reply.content, reply.code, outcome.context) == (None, 2, None)
+    assert reply.reason.startswith(f"the ClientApp's context cannot be kept: {words}")
+
+
 def test_an_app_answers_and_its_context_comes_with_it():
     outcome = answer(call())
     reply = records.read_reply(outcome.reply)

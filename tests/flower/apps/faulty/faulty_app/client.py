@@ -4,7 +4,7 @@ import os
 import time
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
+from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 app = ClientApp()
@@ -25,5 +25,9 @@ def query(message: Message, context: Context) -> Message:
         os._exit(1)
     if mode == "slow":
         time.sleep(600)
+    if mode == "hoards":
+        context.state = RecordDict({str(number): MetricRecord({"n": number}) for number in range(65)})
+    if mode == "long":
+        context.state["x" * 301] = MetricRecord({"n": 1})
     values = np.array([np.nan if mode == "nan" else 1.0])
     return Message(RecordDict({"arrays": ArrayRecord({"w": Array(values)})}), reply_to=message)
