@@ -12,6 +12,7 @@ from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
+from aggregator.admission import printable
 from aggregator.events import Asked, ExchangeEvent, Settle, Withdrawn
 from aggregator.exchange.journal import Recalled
 from aggregator.exchange.letters import Letter
@@ -165,7 +166,7 @@ class MqttGrid(Grid):  # type: ignore[misc]  # flwr is not read by the type chec
                 left_s = None if until_s is None else until_s - time.monotonic()
                 if left_s is not None and left_s <= 0:
                     return False
-                self._changed.wait(left_s)
+                self._changed.wait(None if left_s is None else min(left_s, threading.TIMEOUT_MAX))
             self._check_open()
         return True
 
@@ -177,7 +178,7 @@ class MqttGrid(Grid):  # type: ignore[misc]  # flwr is not read by the type chec
 def _message(sent: _Sent, reply: Reply) -> Message:
     """What Flower gets; made in the app's thread, since arrays are copied."""
     if reply.content is None:
-        return Message(Error(reply.code, reply.reason), reply_to=sent.message)
+        return Message(Error(reply.code, printable(reply.reason)), reply_to=sent.message)  # strategies log it
     try:
         content = in_the_order_of(sent.content, reply.content)
     except ValueError as error:

@@ -112,6 +112,24 @@ def test_when_the_time_is_over_what_has_come_is_returned():
     assert stand.posted[1].ids == {letter.id for letter in stand.letters()}
 
 
+@pytest.mark.parametrize("timeout", [float("inf"), 1e12])
+def test_an_app_may_wait_for_longer_than_the_machine_can_count(timeout):
+    stand = Stand()
+
+    def wait(timeout_s):
+        assert timeout_s <= threading.TIMEOUT_MAX
+        stand.settle(*(Settled(letter.id, Reply({})) for letter in stand.letters()))
+
+    stand.grid._changed.wait = wait
+    assert len(stand.grid.send_and_receive(messages(stand, model(w=[1.0])), timeout=timeout)) == 3
+
+
+def test_a_devices_words_cannot_move_the_operators_cursor():
+    stand = Stand(lambda letter: Reply(None, 2, "\x1b[2J\r\nall is well"))
+    replies = stand.grid.send_and_receive(messages(stand, model(w=[1.0])))
+    assert {reply.error.reason for reply in replies} == {"·[2J··all is well"}
+
+
 def test_a_reply_is_pulled_once():
     stand = Stand(lambda letter: Reply({}))
     ids = list(stand.grid.push_messages(messages(stand, model(w=[1.0]))))
