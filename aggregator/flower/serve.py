@@ -72,7 +72,7 @@ class _Runner:
     """The app's thread. It does not keep the process: an app that hangs is left behind when the aggregator ends."""
 
     def __init__(self, app: LoadedApp, parts: Parts, journal: Journal | None) -> None:
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._app = app
         self._run = run_of(parts.run)
         self._service: Service | None = None
@@ -102,7 +102,7 @@ class _Runner:
         except SystemExit as left:  # which a thread would take to its grave, and nobody would hear
             if left.code:
                 self.error = ServerAppError(f"it has ended itself with status {left.code}")
-        except Exception as error:
+        except BaseException as error:  # KeyboardInterrupt and the like included, for the same reason
             log.exception("serverapp.failed app=%s", self._app.name)
             self.error = error
         self._post(Ended())

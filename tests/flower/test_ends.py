@@ -21,11 +21,16 @@ def fail(grid, context):
     raise ValueError("no")
 
 
+def interrupt(grid, context):
+    raise KeyboardInterrupt("stop")
+
+
 @pytest.mark.parametrize(
     ("server", "says"),
     [
         (lambda grid, context: None, None),
         (fail, "no"),
+        (interrupt, "stop"),
         (leave(None), None),
         (leave(0), None),
         (leave(3), "it has ended itself with status 3"),
