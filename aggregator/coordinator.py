@@ -70,7 +70,8 @@ class Coordinator:
         self._setup = setup
         self._fleet = fleet
         self._snapshot = snapshot
-        self._writer = Writer(setup.root, setup.aggregator, setup.signing, setup.entropy)
+        hand = (setup.root, setup.aggregator, setup.signing, setup.entropy)
+        self._writer = Writer(*hand, setup.max_update_bytes)
         memory = Memory(setup.rule, snapshot.standings)
         self._progress = self._make_progress(setup, snapshot, memory)
         self._announcer = Announcer(fleet, self._writer, snapshot.manifests, setup.documents, self._progress.counted)

@@ -18,11 +18,15 @@ Entropy = Callable[[int], bytes]
 class Writer:
     """An aggregator's hand."""
 
-    def __init__(self, root: Root, sender: bytes, signing: SigningKey, entropy: Entropy) -> None:
+    def __init__(
+        self, root: Root, sender: bytes, signing: SigningKey, entropy: Entropy, max_update_bytes: int = 0
+    ) -> None:
+        """`max_update_bytes`: as in `Task`."""
         self._root = root
         self._sender = sender
         self._signing = signing
         self._entropy = entropy
+        self._max_update_bytes = max_update_bytes
 
     def manifest(self, manifest: Manifest) -> tuple[bytes, bytes]:
         """The signed envelope, and its hash."""
@@ -34,7 +38,8 @@ class Writer:
 
     def task(self, device: Device, opened: RoundRecord, invitation: Invitation, counted: bytes) -> bytes:
         """The invitation of one device; `counted` is its last update that is in a model."""
-        body = Task(invitation.train, invitation.evaluate, opened.brief_key, opened.model_key, counted)
+        keys, most = (opened.brief_key, opened.model_key), self._max_update_bytes
+        body = Task(invitation.train, invitation.evaluate, *keys, counted, most)
         return self._sealed(Type.TASK, device, place_of(opened), msgpack.encode(body))
 
     def receipt(self, device: Device, place: Header, answer: Answer, come_back_s: int) -> bytes:

@@ -13,9 +13,9 @@ from edge_client.config import Flower
 from edge_client.events import Answer, Work
 from edge_client.flower.pipe import Call, EndedError, Outcome, receive, send
 from edge_client.rounds import declined
-from fedloom.errors import Refused
+from fedloom.errors import Reason, Refused
 from fedloom.flower.nodes import node_of
-from fedloom.wire import records
+from fedloom.wire import envelope, records
 from fedloom.wire.messages import MAX_TEXT, Update
 
 CHILD = (sys.executable, "-m", "edge_client.flower.child")
@@ -23,6 +23,8 @@ POLL_S = 0.25
 """How often we look whether the round is still wanted."""
 UNKNOWN, CRASHED = 0, 8
 """Of Flower's ErrorCode."""
+AROUND_BYTES = envelope.MAX_OVERHEAD_BYTES + 64
+"""Of an update, all but the reply."""
 NO_APP = "this device runs no Flower app: its configuration has no [flower] table"
 
 log = logging.getLogger("fedloom.edge")
@@ -71,7 +73,8 @@ class FlowerRunner:
             return _failed(CRASHED, "the app's process has ended", None)
         except Refused as refused:
             self.close()
-            return declined(f"what the app says is not accepted: {refused}")
+            bound = f"; limits.max_outbox_bytes is {self._max_bytes}" if refused.reason is Reason.TOO_LARGE else ""
+            return declined(f"what the app says is not accepted: {refused}{bound}")
         if outcome is None:
             self.close()
             return None
@@ -79,6 +82,10 @@ class FlowerRunner:
             records.read_reply(outcome.reply)
         except Refused as refused:
             return _failed(UNKNOWN, f"the app's reply cannot be sent: {refused}", outcome.context)
+        size, most = len(outcome.reply) + AROUND_BYTES, work.task.max_update_bytes
+        if 0 < most < size:
+            said = f"the app's reply takes {size} bytes, limits.max_update_bytes of the aggregator is {most}"
+            return _failed(UNKNOWN, said, outcome.context)
         return _answer(outcome.reply, outcome.context)
 
     def close(self) -> None:

@@ -123,6 +123,8 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     counted: HashOrNone = b""
     """Where the plan has a correction: SHA-256 of the envelope of this device's last update of this job that is in a
     model. It tells the device how far what it remembers has come. Empty: there is none."""
+    max_update_bytes: Count = 0
+    """Of the envelope of an update that the aggregator takes; an app's reply may be of any size. 0: it does not say."""
 
 
 class Update(msgspec.Struct, frozen=True, array_like=True):

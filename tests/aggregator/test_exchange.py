@@ -3,10 +3,12 @@
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from aggregator import events as ev
+from aggregator.config import Limits
 from aggregator.exchange.courier import Courier
 from aggregator.exchange.errands import NODE_UNAVAILABLE, UNKNOWN
 from aggregator.exchange.job import exchange_job
@@ -15,6 +17,7 @@ from aggregator.exchange.letters import Letter
 from aggregator.notices import Done, RoundClosed, UpdateSeen
 from aggregator.records import CurrentModel
 from aggregator.startup import assemble_for
+from edge_client.flower.runner import AROUND_BYTES
 from fedloom import msgpack
 from fedloom.command import main
 from fedloom.errors import StoreError
@@ -113,6 +116,24 @@ def test_a_request_is_sealed_once_for_all_and_each_reply_comes_back(app):
     assert app.settled == {id_: reply(device.number) for id_, device in zip(ids, app.rig.devices, strict=True)}
     assert all(app.rig.verdicts(each) == [Verdict.ACCEPTED] for each in app.rig.devices)
     assert app.rig.told(RoundClosed)[0].outcome == "done"
+
+
+def test_the_largest_reply_that_a_device_may_send_is_taken(make_rig):
+    rig = make_rig(devices=1)
+    limits = Limits(max_update_bytes=8192)
+    config = msgspec.structs.replace(rig.config.config, limits=limits)
+    rig.config = msgspec.structs.replace(rig.config, config=config)
+    app = App(rig)
+    app.boot()
+    (id_,) = app.ask()
+    device = rig.devices[0]
+    most = device.task().max_update_bytes
+    assert most == 8192
+    empty = len(records.encode(Reply({"a": ArrayRecord({"w": Array.of(np.zeros(0, np.int8))})})))
+    large = Reply({"a": ArrayRecord({"w": Array.of(np.ones(most - AROUND_BYTES - empty - 3, np.int8))})})
+    assert most - 8 < len(records.encode(large)) + AROUND_BYTES <= most
+    answer(app, device, large)
+    assert app.settled[id_] == large
 
 
 def test_a_round_of_messages_cannot_be_fused_again(app, capsys):

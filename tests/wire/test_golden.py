@@ -42,13 +42,14 @@ BRIEF = Brief("line", ModelSpec(1, 1), Data(("x",), "y"), TrainPlan("mse"), "int
 
 BODIES = {
     "task": (
-        Task(train=True, evaluate=False, brief_key=b"B" * 32, model_key=b"K" * 32, counted=b"D" * 32),
-        "95"  # an array of five
+        Task(True, False, brief_key=b"B" * 32, model_key=b"K" * 32, counted=b"D" * 32, max_update_bytes=2**26),
+        "96"  # an array of six
         "c3"  # train: true
         "c2"  # evaluate: false
         "c420" + "42" * 32 +  # brief_key: 32 bytes
         "c420" + "4b" * 32 +  # model_key: 32 bytes
-        "c420" + "44" * 32,  # counted: the hash of an update
+        "c420" + "44" * 32 +  # counted: the hash of an update
+        "ce04000000",  # max_update_bytes: 64 MiB
     ),
     "update": (
         Update(600, 60, train_loss=1.5, vector=b"\1\2", metrics=b"\3", declined="", loss=2.0, control=b"\4\5"),

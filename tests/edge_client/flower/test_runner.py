@@ -1,6 +1,7 @@
 """The daemon's side of an app: whatever the app's process does, the daemon goes on, and says what happened."""
 
 import os
+import re
 import sys
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ from edge_client.flower.pipe import Call, EndedError, Outcome, receive, send
 from edge_client.flower.runner import CRASHED, NO_APP, FlowerRunner
 from fedloom.errors import Reason, Refused
 from fedloom.wire import records
-from fedloom.wire.records import MetricRecord, Reply, Request
+from fedloom.wire.messages import Task
+from fedloom.wire.records import Array, ArrayRecord, MetricRecord, Reply, Request
 
 REQUEST = records.encode(Request("train", "1", 7, 60.0, {"lr": 0.1}, {"m": MetricRecord({"n": 1})}))
 CONFIG = Flower("app:app", "/", {"n": 3})
@@ -34,12 +36,14 @@ while True:
 
 class FakeWork(NamedTuple):
     model: Model
+    task: Task = Task(False, False, bytes(32), bytes(32))
     manifest_hash: bytes = b"h" * 32
     residual: bytes = b""
 
 
-def work(request: bytes = REQUEST, residual: bytes = b"") -> Any:
-    return FakeWork(Model(b"", np.empty(0, np.float32), None, request=request), residual=residual)
+def work(request: bytes = REQUEST, residual: bytes = b"", max_update_bytes: int = 0) -> Any:
+    task = Task(False, False, bytes(32), bytes(32), max_update_bytes=max_update_bytes)
+    return FakeWork(Model(b"", np.empty(0, np.float32), None, request=request), task, residual=residual)
 
 
 @pytest.fixture
@@ -97,7 +101,7 @@ def test_a_process_that_dies_is_an_error_and_the_next_request_starts_another(mak
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("import os; os.write(1, b'\\xff' * 8 + b'x' * 99)", "too_large"),
+        ("import os; os.write(1, b'\\xff' * 8 + b'x' * 99)", "bytes; limits.max_outbox_bytes is 1048576"),
         ("import os; os.write(1, b'\\0' * 7 + b'\\1' + b'x')", "malformed"),
     ],
 )
@@ -123,6 +127,17 @@ def test_a_reply_that_nobody_would_take_becomes_an_error_and_the_app_goes_on(mak
         assert answer.residual == b"x"
         process = runner._process
     assert process.poll() is None
+
+
+def test_a_reply_that_the_aggregator_would_drop_unseen_becomes_an_error(make_runner):
+    content = records.encode(Reply({"a": ArrayRecord({"w": Array.of(np.zeros(1000, np.float32))})}))
+    runner = make_runner(ECHO.replace('records.encode(Reply({"m": MetricRecord(figures)}))', repr(content)))
+    answer = runner.run(work(max_update_bytes=4096), lambda: False)
+    assert re.fullmatch(
+        r"the app's reply takes \d+ bytes, limits.max_update_bytes of the aggregator is 4096", said(answer).reason
+    )
+    assert answer.residual == b"x"
+    assert runner.run(work(max_update_bytes=8192), lambda: False).update.vector == content
 
 
 def test_work_that_is_not_wanted_any_more_ends_the_process(make_runner):
