@@ -5,6 +5,7 @@ of its words becomes a refusal there.
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -45,7 +46,7 @@ def _leave_with(parent: int) -> None:
     """An app that still trains when its daemon was killed would stand in the way of the next one's."""
     while os.getppid() == parent:
         time.sleep(ORPHAN_S)
-    os._exit(1)
+    os.killpg(0, signal.SIGKILL)  # with all that it has started: see FlowerRunner, which gives it a group of its own
 
 
 def main() -> None:

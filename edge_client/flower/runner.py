@@ -5,9 +5,12 @@ light as before. A round that is over, a reload or a stop kill it; its context i
 """
 
 import logging
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from edge_client.config import Flower
 from edge_client.events import Answer, Work
@@ -93,7 +96,8 @@ class FlowerRunner:
         process, self._process = self._process, None
         if process is None:
             return
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # and what it has started: an app's data loaders are processes
         for pipe in (process.stdin, process.stdout):
             if pipe:
                 pipe.close()
@@ -125,6 +129,7 @@ class FlowerRunner:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
+            process_group=0,
         )
         return self._process
 

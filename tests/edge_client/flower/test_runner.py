@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from fedloom.wire.records import Array, ArrayRecord, MetricRecord, Reply, Reques
 
 REQUEST = records.encode(Request("train", "1", 7, 60.0, {"lr": 0.1}, {"m": MetricRecord({"n": 1})}))
 CONFIG = Flower("app:app", "/", {"n": 3})
+
+DEADLINE_S = 60.0
 
 ECHO = """
 import sys
@@ -145,6 +148,20 @@ def test_work_that_is_not_wanted_any_more_ends_the_process(make_runner):
     asked = []
     assert runner.run(work(), lambda: bool(asked.append(1)) or len(asked) > 1) is None
     assert runner._process is None
+
+
+def test_what_the_app_has_started_ends_with_it(make_runner, tmp_path):
+    """It holds the other end of a pipe, which is at its end when nobody does."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    start = f"import subprocess; subprocess.Popen(['sleep', '600'], stdout=open({str(path)!r}, 'wb'))"
+    runner = make_runner(f"{start}\n{ECHO}")
+    with ThreadPoolExecutor(1) as other:
+        opened = other.submit(path.open, "rb")
+        runner.run(work(), lambda: False)
+        with opened.result(DEADLINE_S) as pipe:
+            runner.close()
+            assert other.submit(pipe.read).result(DEADLINE_S) == b""
 
 
 def test_without_flwr_the_reply_says_what_is_missing(make_runner):
