@@ -15,7 +15,7 @@ from edge_client.believe import BelievedManifest
 from edge_client.events import Action, DropOutbox, Log, Publish, Withdraw
 from edge_client.round_trip import MIN_S, RoundTrip
 from edge_client.rounds import outlasts
-from edge_client.state import OutboxEntry
+from edge_client.state import NO_RESIDUAL, OutboxEntry
 from edge_client.upload import WINDOW, Upload
 from fedloom.errors import Reason, Refused
 from fedloom.link.backoff import full_jitter_s
@@ -100,9 +100,9 @@ class Delivery:
         """
         entry, changes = self.entry, dict[str, bytes]()
         if entry is not None and entry.has_residual:
-            changes |= {"residual": entry.digest, "residual_job": entry.job}
+            changes |= {"residual": entry.digest, "residual_job": entry.job, "residual_manifest": entry.manifest}
             if not (is_accepted or entry.is_exchange):
-                changes |= {"residual": b"", "residual_job": b""}
+                changes |= NO_RESIDUAL
         if entry is not None and entry.has_control:
             changes |= {"offered": entry.digest, "answered": entry.manifest}
         return changes

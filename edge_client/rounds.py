@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from edge_client.believe import BelievedManifest, BelievedTask
 from edge_client.events import Answer, Model, Work
-from edge_client.state import DeviceState
+from edge_client.state import NO_RESIDUAL, DeviceState
 from fedloom.errors import Reason, Refused
 from fedloom.wire.chunks import MAX_FRAME
 from fedloom.wire.envelope import Header
@@ -47,6 +47,17 @@ def current_control(state: DeviceState, job: bytes, counted: bytes) -> bytes:
     if counted == state.offered:
         return counted
     return state.control if state.control_job == job else b""
+
+
+def spoilt_residual(state: DeviceState, newer: Manifest) -> dict[str, bytes]:
+    """What the state must say of the residual when a newer manifest comes: nothing, or that there is none any more.
+
+    Of an attempt that was aborted no update is in a model, so what the encoding has lost of it is of no step that was
+    made. Where a job waits for its quorum, try after try, each one's would be added to the next.
+    """
+    is_aborted = newer.closes is not None and newer.closes.outcome == "aborted"
+    is_its = state.residual_manifest == newer.previous and newer.phase is not Phase.EXCHANGE
+    return NO_RESIDUAL if state.residual and is_aborted and is_its else {}
 
 
 def settled_control(state: DeviceState, work: Work) -> dict[str, bytes]:

@@ -32,7 +32,7 @@ from edge_client.events import (
 from edge_client.fetch import Fetch
 from edge_client.nap import Nap
 from edge_client.refusals import count_refusal
-from edge_client.rounds import Bounds
+from edge_client.rounds import Bounds, spoilt_residual
 from edge_client.sequence import Sequence
 from edge_client.silence import Silence
 from edge_client.state import DeviceState, OutboxEntry
@@ -207,6 +207,7 @@ class Session:
         changes: dict[str, object] = {**self._delivery.leaves()} if is_over else {}
         if manifest.is_new:
             self._turn.do(*self._silence.heard(self._turn.now_s))
+            changes |= spoilt_residual(self._turn.state, body)
             floor = max(self._turn.state.time_floor, body.issued_at)
             changes |= {"manifest_version": body.version, "manifest_hash": manifest.hash, "time_floor": floor}
         if changes:

@@ -52,6 +52,12 @@ class DeviceState(msgspec.Struct, frozen=True, array_like=True):
     control_job: HashOrNone = b""
     offered: HashOrNone = b""
     """The last update that was to make another one: it becomes current if the next task names it as counted."""
+    residual_manifest: HashOrNone = b""
+    """The manifest that the update of `residual` has answered."""
+
+
+NO_RESIDUAL = {"residual": b"", "residual_job": b"", "residual_manifest": b""}
+"""Of a `DeviceState`."""
 
 
 class OutboxEntry(msgspec.Struct, frozen=True, array_like=True):

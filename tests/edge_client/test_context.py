@@ -8,16 +8,16 @@ from session_parts import only
 from edge_client.events import Answer, StoreOutbox, Train, Trained
 from edge_client.rounds import declined
 from fedloom.errors import Reason
-from fedloom.wire.messages import Phase, Update, Verdict
+from fedloom.wire.messages import Closed, Phase, Update, Verdict
 from fedloom.wire.model_blob import seal_model
 
 REPLY = Answer(Update(0, 0, 0.0, b"reply", b"", ""), residual=b"context")
 
 
-def exchange(aggregator: Any, bench: Any) -> Any:
+def exchange(aggregator: Any, bench: Any, **changes: Any) -> Any:
     """Invite the device to an exchange; returns what it is to do."""
     request = seal_model(b"request", 1, aggregator.model_key)
-    manifest = aggregator.manifest(Phase.EXCHANGE, request)
+    manifest = aggregator.manifest(Phase.EXCHANGE, request, **changes)
     task = aggregator.task(manifest, train=False, evaluate=False)
     actions = [*bench.manifest(manifest), *bench.down(task), *bench.chunks(request)]
     (train,) = only(actions, Train)
@@ -50,6 +50,13 @@ def test_a_round_that_ends_without_a_receipt_keeps_the_context(aggregator: Any, 
     entry = answered(bench, exchange(aggregator, bench))
     assert exchange(aggregator, bench).residual == entry.digest
     assert (bench.state.residual, bench.state.residual_job) == (entry.digest, aggregator.job)
+
+
+def test_a_round_that_was_aborted_keeps_the_context(aggregator: Any, bench: Any) -> None:
+    """As where all the others have stayed silent."""
+    entry = answered(bench, exchange(aggregator, bench))
+    bench.down(aggregator.receipt(entry.blob))
+    assert exchange(aggregator, bench, closes=Closed(1, 1, "aborted")).residual == entry.digest
 
 
 def test_an_answer_without_a_context_leaves_the_one_before(aggregator: Any, bench: Any) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from edge_client.events import Answer, StoreOutbox, Train, Trained
-from fedloom.wire.messages import Phase, Update, Verdict
+from fedloom.wire.messages import Closed, Phase, Update, Verdict
 
 ANSWER = Answer(Update(8, 1, 0.5, b"\0" * 24, b"", ""), 1, b"residual")
 
@@ -48,3 +48,18 @@ def test_an_update_that_comes_rounds_late_takes_its_residual_with_it(aggregator:
     (again,) = [a for a in bench.do(Trained(bench.work(), ANSWER)) if isinstance(a, StoreOutbox)]
     bench.down(aggregator.receipt(again.entry.blob, Verdict.LATE))
     assert bench.work().residual == b""
+
+
+def test_what_was_lost_of_an_attempt_that_was_aborted_is_not_added_to_the_next(aggregator: Any, bench: Any) -> None:
+    """A job that waits for its quorum would have each try's loss added up, and make one huge step in the end."""
+    (stored,) = [a for a in bench.do(Trained(bench.work(), ANSWER)) if isinstance(a, StoreOutbox)]
+    bench.down(aggregator.receipt(stored.entry.blob))
+    assert bench.work(closes=Closed(1, 1, "aborted")).residual == b""
+    assert (bench.state.residual, bench.state.residual_job, bench.state.residual_manifest) == (b"", b"", b"")
+
+
+def test_an_attempt_in_which_this_device_had_no_update_leaves_the_residual_alone(aggregator: Any, bench: Any) -> None:
+    (stored,) = [a for a in bench.do(Trained(bench.work(), ANSWER)) if isinstance(a, StoreOutbox)]
+    bench.down(aggregator.receipt(stored.entry.blob))
+    assert bench.work(closes=Closed(1, 1, "done")).residual == stored.entry.digest
+    assert bench.work(closes=Closed(2, 1, "aborted")).residual == stored.entry.digest
