@@ -60,7 +60,7 @@ def fuse(
         trusted = None
         if root_set:
             plan = strategy.plan(order.opened.round, job.training, state)
-            trusted = root_set.update(order.opened.round, plan, order.weights, order.standardiser)[:shared]
+            trusted = root_set.update(order.opened.round, plan, order.weights, order.standardiser)
         updates = SpooledUpdates(segment, entries, shared, trusted)
         weights, kept = apply_rule(strategy, job, order.weights, updates, state)
         return result._replace(weights=weights, strategy_state=kept)

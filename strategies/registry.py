@@ -169,8 +169,8 @@ def create_for(job: Job, where: str) -> Strategy:
     plan = _checked_plan(strategy, job, where)
     if isinstance(strategy, Composed):
         _check_enough(strategy.fewest, job, where)
-    if plan.correction != "none" and job.shared_layout != job.model.layout():
-        problem = f"'head' leaves weights on the devices; {job.strategy.name!r} corrects the training of all of them"
+    if job.shared_layout != job.model.layout() and (why := _needs_a_whole_model(strategy, plan)):
+        problem = f"'head' leaves weights on the devices; {job.strategy.name!r} {why}"
         raise ConfigError(where, "personal.method", problem, "choose 'ditto', or another strategy.name")
     return strategy
 
@@ -211,6 +211,15 @@ def _check_enough(fewest: int, job: Job, where: str) -> None:
         devices = math.floor((fewest - 1) / rounds.cohort + 1e-9) + 1
         remedy = f"raise it to {devices} with this rounds.cohort, or change strategy.options"
         raise ConfigError(where, "rounds.devices", problem, remedy)
+
+
+def _needs_a_whole_model(strategy: Strategy, plan: TrainPlan) -> str:
+    """Why the rule does not go with weights that stay on the devices; empty where it does."""
+    if plan.correction != "none":
+        return "corrects the training of all of them"
+    if getattr(strategy, "needs_root_set", False):  # its update soon points anywhere: honest ones lose their say
+        return "would compare updates with one that is trained under a head that nobody trains"
+    return ""
 
 
 def first_plan(strategy: Strategy, job: Job) -> TrainPlan:

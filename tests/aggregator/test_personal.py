@@ -159,8 +159,8 @@ def test_a_job_stops_by_the_personal_figure(personal_rig):
     assert rounds == 3
 
 
-@pytest.mark.parametrize("name", ["scaffold", "feddyn"])
-def test_what_corrects_the_training_of_all_weights_is_refused_beside_a_head(personal_rig, name):
+@pytest.mark.parametrize("name", ["scaffold", "feddyn", "fltrust"])
+def test_what_needs_a_whole_model_is_refused_beside_a_head(personal_rig, name):
     rig = personal_rig("head", f'[strategy]\nname = "{name}"')
     with pytest.raises(ConfigError, match=r"personal.method: 'head' leaves weights on the devices.*choose 'ditto'"):
         create_for(load_job(rig.config.job), "job.toml")
