@@ -1,5 +1,6 @@
 """Loads a Flower app as its pyproject.toml describes it: `[tool.flwr.app]`."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from fedloom.wire.records import Scalar
 
 FILE = "pyproject.toml"
 _COMPONENT = "tool.flwr.app.components.serverapp"
+_PAIR = re.compile(r"""[^\s=]+\s*=\s*(?:'[^']*'|"[^"]*"|\[[^]]*\]|[^\s=]+(?=\s|$))|\S+""")
+"""A pair, or what is none."""
 
 
 class LoadedApp(NamedTuple):
@@ -75,19 +78,19 @@ def _flat(table: dict[str, object], path: Path, prefix: str = "") -> dict[str, S
 
 
 def parse_overrides(texts: list[str]) -> dict[str, Scalar]:
-    """Settings as `flwr run --run-config` takes them: `key=value`, the value as in TOML.
+    """Settings as `flwr run --run-config` takes them: `key=value`, the value as in TOML; several in a text with spaces.
 
     Raises:
         InputError: one is not like that.
     """
     overrides: dict[str, Scalar] = {}
-    for text in texts:
+    for text in (pair for text in texts for pair in _PAIR.findall(text) or [text]):
         key, _, value = text.partition("=")
         try:
             read = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
             read = None
-        if not isinstance(read, bool | int | float | str):
+        if not key or not isinstance(read, bool | int | float | str):
             raise InputError("--run-config", key, f"{value!r}", "write key=value, as in num-rounds=5 or name='\"x\"'")
         overrides[key.strip()] = read
     return overrides

@@ -61,7 +61,14 @@ def test_settings_are_overridden_by_name_only(tmp_path):
 
 def test_overrides_are_written_as_in_toml():
     assert parse_overrides(["a=1", "b = 0.5", "c=true", 'd="x"']) == {"a": 1, "b": 0.5, "c": True, "d": "x"}
-    for wrong in ("a", "a=", "a=x", "a=[1]"):
+    assert parse_overrides(["a=1 b = 0.5  c='x y' d=\"x=1 y\"", "e=-1"]) == {
+        "a": 1,
+        "b": 0.5,
+        "c": "x y",
+        "d": "x=1 y",
+        "e": -1,
+    }
+    for wrong in ("a", "a=", "a=x", "a=[1]", "a=[1, 2]", "a=1 b", "a=1=2", "a='x", "a=1, b=2", "", "=1"):
         with pytest.raises(InputError, match="write key=value"):
             parse_overrides([wrong])
 
