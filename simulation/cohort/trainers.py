@@ -4,7 +4,7 @@ from typing import Literal
 
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
-from simulation.cohort.one_by_one import OneByOne as CohortTrainer
+from simulation.cohort.trainer import CohortTrainer
 
 Whose = Literal["everybody", "own"]
 

@@ -54,6 +54,11 @@ class RoundUpdates:
         """Of each update, in order."""
         return self._samples
 
+    @property
+    def received(self) -> int:
+        """All that are here."""
+        return len(self)
+
     def blocks(self, rows: int) -> Iterator[Block]:
         """Views."""
         for start in range(0, len(self), rows):
