@@ -84,8 +84,8 @@ def parse_overrides(texts: list[str]) -> dict[str, Scalar]:
         InputError: one is not like that.
     """
     overrides: dict[str, Scalar] = {}
-    for text in (pair for text in texts for pair in _PAIR.findall(text) or [text]):
-        key, _, value = text.partition("=")
+    for pair in (pair for text in texts for pair in _PAIR.findall(text) or [text]):
+        key, _, value = pair.partition("=")
         try:
             read = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

@@ -5,7 +5,10 @@ import pytest
 from directions import direction, normal, updates
 
 from fedloom.errors import ConfigError
-from fedloom.job import Data, Job, Rounds, StrategyChoice
+from fedloom.job import Job
+from fedloom.job.choices import StrategyChoice
+from fedloom.job.data import Data
+from fedloom.job.rounds import Rounds
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from strategies import FusionError, create, create_for

@@ -5,7 +5,7 @@ import pytest
 from directions import direction, normal
 
 from fedloom.errors import ConfigError
-from fedloom.job import StrategyChoice
+from fedloom.job.choices import StrategyChoice
 from strategies import create
 
 ODD = [[1, 50], [2, -9], [90, 4]]
