@@ -9,6 +9,11 @@ from collections.abc import Callable
 _PR_SET_PDEATHSIG = 1
 
 
+def one_blas_thread() -> dict[str, str]:
+    """Our environment, with one BLAS thread a process: more only fight for the cores."""
+    return os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
 def die_with_parent() -> Callable[[], None]:
     """A `preexec_fn`: the kernel kills the child when the thread that started it ends (Linux; elsewhere nothing).
 

@@ -25,7 +25,7 @@ from fedloom.errors import FedloomError
 from fedloom.trust.tokens import Broker, TlsMode
 from simulation.broker import Broker as BrokerProcess
 from simulation.broker import start_broker
-from simulation.children import die_with_parent
+from simulation.children import die_with_parent, one_blas_thread
 
 BrokerKind = Literal["auto", "mosquitto", "amqtt"]
 POLL_S = 0.25
@@ -131,7 +131,7 @@ class LocalFleet:
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=errors,
-                env=_environment(),
+                env=one_blas_thread() | {"PYTHONUNBUFFERED": "1"},
                 preexec_fn=die_with_parent(),
             )
         return Child(name, process, log)
@@ -214,8 +214,3 @@ class LocalFleet:
                 child.process.stdout.close()
         if self.broker:
             self.broker.stop()
-
-
-def _environment() -> dict[str, str]:
-    """One BLAS thread a process: more only fight for the cores."""
-    return os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,99 @@
+"""Worker processes: the same numbers however many there are, and whichever of them die."""
+
+import os
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from federations import WHERE, job, population, run
+
+from simulation.cohort import hands
+from simulation.cohort.crew import MakeCrew
+from simulation.cohort.federation import Federation
+from simulation.cohort.hands import CrewError, Hands
+from simulation.cohort.task import AnyTask, Common, Context, Outcome
+from strategies.base import Matrix
+
+ASKING = {
+    "update": {"encoding": "int8"},
+    "strategy": {"name": "scaffold"},
+    "training": {"optimiser": "sgd", "batch_size": 4},
+    "rounds": {"count": 2, "cohort": 0.5},
+}
+
+
+def workers(count: int) -> MakeCrew:
+    return partial(Hands, workers=count)
+
+
+class Dying(Hands):
+    """The first worker is killed in the middle of the first round."""
+
+    def run(self, common: Common, tasks: "list[AnyTask]", deltas: Matrix) -> Iterator[Outcome]:
+        if self.killed is None:
+            self.killed = self.processes[0]
+            os.kill(self.killed, signal.SIGKILL)
+        return super().run(common, tasks, deltas)
+
+    killed: int | None = None
+
+
+def test_one_worker_and_two_give_the_same_bits_as_none() -> None:
+    given, people = job(**ASKING), population(40)
+    alone = run(given, people)
+    for count in (1, 2):
+        federation = run(given, people, workers(count))
+        assert federation.model.weights.tobytes() == alone.model.weights.tobytes()
+        assert federation.history.metrics == alone.history.metrics
+
+
+def test_a_killed_workers_chunks_are_done_again() -> None:
+    given, people = job(**ASKING), population(40)
+    crews: list[Dying] = []
+
+    def make(context: Context) -> Dying:
+        crews.append(Dying(context, 2))
+        return crews[0]
+
+    federation = run(given, people, make)
+    assert crews[0].killed is not None
+    assert federation.model.weights.tobytes() == run(given, people).model.weights.tobytes()
+
+
+def test_workers_that_die_over_the_same_clients_end_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    dying = tmp_path / "python"
+    dying.write_text("#!/bin/sh\nexit 3\n")
+    dying.chmod(0o755)
+    monkeypatch.setattr(hands.sys, "executable", str(dying))
+    with pytest.raises(CrewError, match="3 worker processes ended over the same clients, the last one with status 3"):
+        run(job(), make_crew=workers(1))
+
+
+def test_what_a_worker_cannot_do_is_told() -> None:
+    people = population()
+    people.pool = people.pool._replace(y=people.pool.y.astype(np.int64))
+    federation = Federation(job(), WHERE, people, workers(1))
+    people.holdout = None  # type: ignore[method-assign, assignment]
+    with pytest.raises(CrewError, match="a chunk of clients cannot be trained: TypeError"):
+        list(federation.run())
+
+
+def test_no_worker_outlives_its_crew() -> None:
+    crews: list[Hands] = []
+    pids: list[int] = []
+
+    def make(context: Context) -> Hands:
+        crews.append(Hands(context, 2))
+        return crews[0]
+
+    federation = Federation(job(), WHERE, population(), make)
+    for notice in federation.run():
+        pids = pids or (crews[0].processes if crews else [])
+        assert notice
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
