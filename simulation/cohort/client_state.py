@@ -18,9 +18,6 @@ class Kept:
         self._places: dict[int, int] = {}
         self._rows: Matrix = allocate((_FIRST_ROWS, size))
 
-    def __len__(self) -> int:
-        return len(self._places)
-
     def of(self, ids: Ids, otherwise: Vector | float = 0.0) -> Matrix:
         """(c, k): the clients' rows, a copy; `otherwise` (k,) is that of a client without one."""
         places = np.array([self._places.get(client, -1) for client in ids.tolist()], np.intp)

@@ -3,7 +3,6 @@
 It tells of itself in the aggregator's notices, so that whoever follows a fleet can follow this, too.
 """
 
-import math
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -18,13 +17,12 @@ from aggregator.phases import Step, after, first, remember
 from aggregator.records import Figures
 from aggregator.root_set import RootSet
 from aggregator.round import fewest_updates
-from fedloom.errors import FedloomError
+from fedloom.errors import FedloomError, InputError
 from fedloom.job import Job
 from fedloom.learning.metrics import Metrics, Sums
 from fedloom.learning.model import Model
-from fedloom.learning.plan import TrainPlan
 from fedloom.wire.messages import Phase
-from simulation.cohort.choosing import Chooser, Drawn
+from simulation.cohort.choosing import Chooser
 from simulation.cohort.crew import Crew, MakeCrew
 from simulation.cohort.memory import ClientMemory
 from simulation.cohort.preparing import context_of, standardiser_of
@@ -60,7 +58,8 @@ class Federation:
         Raises:
             InputError: the job cannot be run, or the data set does not fit it.
         """
-        self.history = History(job=job.name)
+        _check(job, str(where), population.clients)
+        self.history = History(job=job.name, engine="cohort")
         self._job, self._population, self._make_crew = job, population, make_crew
         self._server = Server(job, where, root_set)
         self._chooser = Chooser(job, population.clients, Memory(create_rule(job, str(where))))
@@ -107,7 +106,11 @@ class Federation:
         asked = self._clients.asked(drawn.ids, drawn.evaluates, server.weights, trains=trains)
         done = work(crew, context, common, asked)
         is_in = admitted(done, self._job) if trains else done.is_able
-        reason = self._fuse(step, plan, drawn, asked, done, is_in) if trains else ""
+        reason = ""
+        if trains:
+            self._remember(step, asked, done, is_in)
+            reason = self._fuse(step, asked, done, is_in)
+            self._clients.settled(asked, done, is_in & (not reason), plan)
         metrics = {} if reason else self._metrics(done, trains)
         closed = _closed(step, done, is_in, reason, metrics, time.monotonic() - began_s)
         if trains and not reason:
@@ -118,16 +121,16 @@ class Federation:
         yield closed
         return self._after(step, reason)
 
-    def _fuse(self, step: Step, plan: TrainPlan, drawn: Drawn, asked: Asked, done: Done, is_in: Mask) -> str:
-        """Make the next model; why there is none, or nothing."""
-        self._clients.trained(asked, done)
+    def _remember(self, step: Step, asked: Asked, done: Done, is_in: Mask) -> None:
+        """Where the rule that chooses looks at it."""
         if self._chooser.remembers:
             told = standings(self._job, self._population, asked, done, is_in, step.round)
             self._chooser.heard(told, asked.ids, step.round)
-        rounds = self._job.rounds
-        able, count = int(done.is_able.sum()), int(is_in.sum())
-        needed = max(fewest_updates(step.phase, rounds), math.ceil(rounds.quorum * min(drawn.target, able) - 1e-9))
-        if count < needed:
+
+    def _fuse(self, step: Step, asked: Asked, done: Done, is_in: Mask) -> str:
+        """Make the next model; why there is none, or nothing."""
+        count, needed = int(is_in.sum()), fewest_updates(step.phase, self._job.rounds)
+        if count < needed:  # who declines or is refused lowers the quorum, and here nobody is silent
             return "; ".join([f"{count} updates of {needed} needed", *done.reasons[:3]])
         figures = UpdateFigures(asked.ids, done.samples, done.steps, done.losses)
         try:
@@ -138,7 +141,6 @@ class Federation:
                 self._server.fuse(step.round, figures.of(np.flatnonzero(is_in)), done.deltas[is_in], controls)
         except FusionError as error:
             return str(error)
-        self._clients.counted(asked, done, is_in, plan)
         return ""
 
     def _note(self, closed: RoundClosed, common: Common, invited: int) -> None:
@@ -165,6 +167,20 @@ class Federation:
         if step.attempt < _ATTEMPTS:
             return step.again()
         raise SimulationError(f"round {step.round} makes no model after {_ATTEMPTS} attempts: {reason}")
+
+
+def _check(job: Job, where: str, clients: int) -> None:
+    """Refuse a job that would wait for devices for ever.
+
+    Raises:
+        InputError: names the key.
+    """
+    if job.rounds.devices > clients:
+        problem = f"the job waits for {job.rounds.devices} devices, but there are {clients} clients"
+        raise InputError(where, "rounds.devices", problem, "lower it, or simulate more clients")
+    if job.cohort.require:
+        problem = "the devices of a simulation have no labels, so that none could take part"
+        raise InputError(where, "cohort.require", problem, "leave it out to simulate the job")
 
 
 def _closed(step: Step, done: Done, is_in: Mask, reason: str, metrics: Figures, seconds: float) -> RoundClosed:

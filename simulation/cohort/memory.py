@@ -25,24 +25,25 @@ class ClientMemory:
 
     def asked(self, ids: Ids, evaluates: Mask, weights: Vector, *, trains: bool) -> Asked:
         """With what these clients bring to a round of the model `weights` (p,)."""
-        mine = self._own.of(ids, own.of_nobody(self._job, weights)) if self._own else None
+        mine = self._own.of(ids, own.of_nobody(self._job, weights)) if self._own is not None else None
         if not trains:
             return Asked(ids, evaluates, own=mine)
-        residuals = self._residuals.of(ids) if self._residuals else None
-        variates = self._variates.of(ids) if self._variates else None
+        residuals = self._residuals.of(ids) if self._residuals is not None else None
+        variates = self._variates.of(ids) if self._variates is not None else None
         return Asked(ids, evaluates, residuals, variates, mine)
 
-    def trained(self, asked: Asked, done: Done) -> None:
-        """They keep what does not depend on whether the round is fused."""
-        if self._residuals and done.residuals is not None:
-            self._residuals.put(asked.ids, done.residuals)
-        if self._own and done.own is not None:
-            self._own.put(asked.ids, done.own)
+    def settled(self, asked: Asked, done: Done, is_in: Mask, plan: TrainPlan) -> None:
+        """A round of training is over, and the updates of those that are in are in the model: nobody's, if it failed.
 
-    def counted(self, asked: Asked, done: Done, is_in: Mask, plan: TrainPlan) -> None:
-        """The updates of those that are in are in the model: their variates advance, see `edge_client.variate`."""
-        if self._variates is None or asked.variates is None:
-            return
-        changes = feddyn_change(done.deltas, plan.proximal_mu) if done.controls is None else done.controls
-        rows = np.flatnonzero(is_in)
-        self._variates.put(asked.ids[rows], asked.variates[rows] + changes[rows])
+        Variates advance with what counts (`edge_client.variate`). What an encoding has lost goes with an update that
+        does not count (`edge_client.rounds`). A model of a client's own goes on.
+        """
+        if self._own is not None and done.own is not None:
+            self._own.put(asked.ids, done.own)
+        if self._residuals is not None and done.residuals is not None:
+            rows = np.flatnonzero(done.is_able)
+            self._residuals.put(asked.ids[rows], np.where(is_in[rows, None], done.residuals[rows], np.float32(0.0)))
+        if self._variates is not None and asked.variates is not None:
+            rows = np.flatnonzero(is_in)
+            changes = feddyn_change(done.deltas, plan.proximal_mu) if done.controls is None else done.controls
+            self._variates.put(asked.ids[rows], asked.variates[rows] + changes[rows])

@@ -1,56 +1,66 @@
-"""A federation of virtual clients beside a plain loop over devices, and what it does with all that a job may ask."""
+"""A federation of virtual clients beside devices that train one after the other."""
+
+import math
 
 import numpy as np
 import pytest
-from federations import job, parts, population, run
+from devices import Devices
+from federations import WHERE, job, parts, population, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from fedloom.job import Job
-from fedloom.learning.dataset import Dataset
-from fedloom.learning.evaluate import evaluate
-from fedloom.learning.initialise import initial_weights
-from fedloom.learning.layout import Vector
-from fedloom.learning.standardise import Moments
-from fedloom.learning.trainer import Trainer
-from strategies import ClientUpdate, UpdatesInMemory, create_for
+from fedloom.errors import InputError
+from simulation.cohort.crew import OneHand
+from simulation.cohort.federation import Federation, SimulationError
 
 WHOLE = {"batch_size": 0}
 """Full batches: nothing depends on the order of samples."""
+HEAD = {"method": "head"}
+DITTO = {"method": "ditto", "epochs": 2}
 
 
-def plain(job: Job) -> tuple[Vector, float]:
-    """The last model, and its accuracy on all hold-outs: everybody in each round, one after the other."""
-    clients = parts()
-    moments = [Moments.of(each.train.x) for each in clients]
-    standardiser = sum(moments[1:], moments[0]).standardiser()
-    data = [Dataset(standardiser.apply(each.train.x), each.train.y) for each in clients]
-    held = [Dataset(standardiser.apply(each.holdout.x), each.holdout.y) for each in clients]
-    strategy = create_for(job, "job.toml")
-    weights = initial_weights(job.model, np.random.default_rng(job.seed))
-    state = strategy.initial_state(weights.size)
-    for number in range(1, job.rounds.count + 1):
-        trainer = Trainer(job.model, strategy.plan(number, job.training, state))
-        updates = []
-        for client, own in enumerate(data):
-            fit = trainer.fit(weights, own, np.random.default_rng(1))
-            updates.append(ClientUpdate((client + 1).to_bytes(16, "big"), fit.samples, fit.weights - weights))
-        weights, state = strategy.fuse(weights, UpdatesInMemory(updates), state)
-    metrics = [evaluate(job.model, job.training.loss, weights, each) for each in held]
-    return weights, sum(metrics[1:], metrics[0]).summary()["accuracy"]
+@pytest.mark.parametrize("strategy", ["fedavg", "fedprox", "fedadam", "median", "scaffold", "feddyn", "fednova"])
+@pytest.mark.parametrize("encoding", ["float32", "int8", "topk"])
+@pytest.mark.parametrize("personal", [None, HEAD, DITTO], ids=["common", "head", "ditto"])
+def test_it_is_what_devices_come_to(strategy: str, encoding: str, personal: dict[str, object] | None) -> None:
+    if personal == HEAD and strategy in ("scaffold", "feddyn"):
+        pytest.skip("both correct the training of all weights")
+    update = {"encoding": encoding} | ({"share": 0.3} if encoding == "topk" else {})
+    tables = {} if personal is None else {"personal": personal}
+    asked = job(training=WHOLE, strategy={"name": strategy}, update=update, rounds={"count": 4}, **tables)
+    federation, devices = run(asked), Devices(asked, parts())
+    np.testing.assert_allclose(federation.model.weights, devices.run(), rtol=0, atol=1e-5)
+    assert federation.history.rounds == [0, 1, 2, 3, 4]
+    assert federation.history.metrics[-1]["accuracy"] == pytest.approx(devices.accuracy)
 
 
-@pytest.mark.parametrize("strategy", ["fedavg", "fedprox", "fedadam", "median"])
-def test_it_is_what_devices_come_to_one_after_the_other(strategy: str) -> None:
-    given = job(training=WHOLE, strategy={"name": strategy})
-    federation = run(given)
-    weights, accuracy = plain(given)
-    np.testing.assert_allclose(federation.model.weights, weights, rtol=0, atol=1e-5)
-    assert federation.history.rounds == [0, 1, 2, 3]
-    assert federation.history.metrics[-1]["accuracy"] == pytest.approx(accuracy)
+def test_losses_are_measured_where_a_rule_asks() -> None:
+    asked = job(training=WHOLE, strategy={"name": "qfedavg", "options": {"client_learning_rate": 0.2}})
+    np.testing.assert_allclose(run(asked).model.weights, Devices(asked, parts()).run(), rtol=0, atol=1e-5)
+
+
+def test_own_models_are_those_that_devices_keep() -> None:
+    asked = job(training=WHOLE, personal=DITTO, rounds={"count": 2})
+    devices = Devices(asked, parts())
+    devices.run()
+    figures = run(asked).history.metrics[-1]
+    devices_own = [own for own in devices.own if not np.array_equal(own, devices.weights)]
+    assert len(devices_own) == 6
+    assert figures["personal_accuracy"] == pytest.approx(own_accuracy(devices))
+
+
+def own_accuracy(devices: Devices) -> float:
+    right = []
+    for own, held in zip(devices.own, devices.held, strict=True):
+        alone = Devices.__new__(Devices)
+        alone.job, alone.weights, alone.held = devices.job, own, [held]
+        right.append(alone.accuracy)
+    return sum(right) / len(right)
 
 
 def test_the_same_job_gives_the_same_model() -> None:
-    given = job(rounds={"cohort": 0.5})
-    first, second = run(given), run(given)
+    asked = job(rounds={"cohort": 0.5})
+    first, second = run(asked), run(asked)
     assert first.model.weights.tobytes() == second.model.weights.tobytes()
     assert first.history.metrics == second.history.metrics
     other = run(job(rounds={"cohort": 0.5}, seed=6))
@@ -61,4 +71,38 @@ def test_it_learns_and_counts_what_is_sent() -> None:
     history = run(job(rounds={"count": 8, "cohort": 0.5}), population(20)).history
     assert history.metrics[-1]["accuracy"] > 0.8 > history.metrics[0]["accuracy"]
     assert history.updates == [10] * 8
-    assert history.update_bytes == [10 * 4 * 27] * 8
+    assert history.update_bytes == history.model_bytes == [10 * 4 * 27] * 8
+
+
+def test_it_stops_when_the_metric_no_longer_improves() -> None:
+    history = run(job(rounds={"count": 50}, stopping={"metric": "accuracy", "patience": 2, "tolerance": 1.0})).history
+    assert len(history.updates) == 3
+
+
+def test_updates_beyond_the_norm_make_no_model() -> None:
+    with pytest.raises(SimulationError, match="round 1 makes no model after 3 attempts: 0 updates of 1 needed"):
+        run(job(update={"max_norm": 1e-9}))
+
+
+def test_training_that_diverges_is_told() -> None:
+    with pytest.raises(SimulationError, match="training diverged"):
+        run(job(training={"learning_rate": 1e30, "loss": "cross_entropy"}))
+
+
+def test_a_job_for_more_devices_than_clients_is_refused() -> None:
+    with pytest.raises(InputError, match=r"rounds\.devices: the job waits for 7 devices, but there are 6 clients"):
+        Federation(job(rounds={"devices": 7}), WHERE, population(), OneHand)
+
+
+def test_a_job_that_needs_labels_is_refused() -> None:
+    with pytest.raises(InputError, match=r"cohort\.require: the devices of a simulation have no labels"):
+        Federation(job(cohort={"require": ["room=1"]}), WHERE, population(), OneHand)
+
+
+@settings(max_examples=20, deadline=None)
+@given(clients=st.integers(2, 40), share=st.floats(0.01, 1.0), evaluate=st.floats(0.0, 1.0))
+def test_cohorts_are_as_large_as_a_fleets(clients: int, share: float, evaluate: float) -> None:
+    asked = job(rounds={"count": 1, "cohort": share, "evaluate": evaluate}, model={"hidden": []})
+    history = run(asked, population(clients)).history
+    assert history.updates == [max(1, math.ceil(share * clients - 1e-9))]
+    assert bool(history.metrics) == bool(evaluate)
