@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from attacks import ATTACKS
 from byzantine_page import Setting, Table, as_markdown, as_text, draw
-from byzantine_run import Case, final_accuracy
+from byzantine_run import ATTACKS, Case, final_accuracy
 from rich.progress import Progress
 
 from fedloom.job.choices import StrategyChoice

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from attacks import ATTACKS, LABEL_FLIP
 from digits import CLASSES, deal, flipped
 
 from fedloom.job.choices import StrategyChoice
@@ -14,10 +13,25 @@ from fedloom.learning.layout import Vector
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.trainer import Trainer
+from fedloom.simulated_world import AttackKind
+from simulation.world.attacks import ATTACKS as KINDS
+from simulation.world.attacks import Seen
 from strategies import ClientUpdate, FusionError, UpdatesInMemory, create
 from strategies.base import Matrix
 
 SPEC = ModelSpec(64, CLASSES, hidden=(32,))
+ATTACKS: dict[str, tuple[AttackKind, float]] = {
+    "none": ("none", 1.0),
+    "sign flip": ("sign_flip", 1.0),
+    "×10": ("sign_flip", 10.0),
+    "noise": ("noise", 1.0),
+    "label flip": ("label_flip", 1.0),
+    "ALIE": ("alie", 1.0),
+    "IPM 0.5": ("inner_product", 0.5),
+    "IPM 10": ("inner_product", 10.0),
+    "free rider": ("free_rider", 1.0),
+}
+"""Kind and strength, by their names in the table."""
 PLAN = TrainPlan(loss="cross_entropy", learning_rate=0.2, batch_size=16, local_epochs=2)
 
 
@@ -40,16 +54,17 @@ def final_accuracy(case: Case) -> float:
     fleet = deal(case.devices, case.alpha, rng)
     weights = initial_weights(SPEC, rng)
     bad = rng.permutation(case.devices)[: case.attackers]
+    kind, strength = ATTACKS[case.attack]
     data = [
-        flipped(each) if case.attack == LABEL_FLIP and number in bad else each
-        for number, each in enumerate(fleet.devices)
+        flipped(each) if kind == "label_flip" and number in bad else each for number, each in enumerate(fleet.devices)
     ]
     strategy = create(case.choice, "the benchmark")
     state = strategy.initial_state(weights.size)
-    trainer = Trainer(SPEC, PLAN)
+    trainer, moved = Trainer(SPEC, PLAN), np.zeros_like(weights)
     for _ in range(case.rounds):
         deltas = np.array([_trained(trainer, weights, each, rng) for each in data])
-        deltas[bad] = ATTACKS[case.attack](np.delete(deltas, bad, axis=0), deltas[bad], rng)
+        seen = Seen(np.delete(deltas, bad, axis=0), deltas[bad], moved)
+        deltas[bad] = KINDS[kind](seen, strength, rng)
         updates = [
             ClientUpdate(number.to_bytes(16, "big"), each.samples, delta)
             for number, (each, delta) in enumerate(zip(data, deltas, strict=True))
@@ -60,6 +75,7 @@ def final_accuracy(case: Case) -> float:
         except FusionError:
             continue
         if np.isfinite(fused.weights).all():
+            moved = fused.weights - weights
             weights, state = fused
     return _accuracy(weights, fleet.test)
 

@@ -1,0 +1,66 @@
+"""What a simulated round took: time on the virtual clock, bytes, joules, and what of them was for nothing."""
+
+import msgspec
+import numpy as np
+
+from simulation.world.draws import Ids, Mask
+from simulation.world.work import Used
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What devices have used; bytes are those of models and updates."""
+
+    down_bytes: float = 0.0
+    up_bytes: float = 0.0
+    joules: float = 0.0
+    wasted_bytes: float = 0.0
+    """Of the bytes, up and down: those of devices whose update is not counted."""
+    wasted_joules: float = 0.0
+    """Of the joules, likewise."""
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            *(a + b for a, b in zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True))
+        )
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One attempt of a synchronous round, or one buffer of an asynchronous job."""
+
+    closed_s: float
+    """When it closed, from the job's start."""
+    seconds: float
+    """How long it was open."""
+    invited: int
+    counted: int
+    """Updates that are in it."""
+    refused: int
+    """Answers that were no update, or none that is admitted."""
+    lost: int
+    """Devices that ignored it, or were gone before they had answered."""
+    late: int
+    """Devices that were still at it when it closed; in an asynchronous job, whose work has become too old."""
+    cost: Cost
+    staleness: tuple[int, ...] = ()
+    """Counted updates by how many models they are behind: 0, 1, 2 …; empty for a synchronous round."""
+
+
+def cost_of(used: Used, is_counted: Mask) -> Cost:
+    """The sums of what devices have used, (c,); those that are not counted have worked for nothing."""
+    sent, wasted = used.down_bytes + used.up_bytes, ~is_counted
+    return Cost(
+        down_bytes=float(used.down_bytes.sum()),
+        up_bytes=float(used.up_bytes.sum()),
+        joules=float(used.joules.sum()),
+        wasted_bytes=float(sent[wasted].sum()),
+        wasted_joules=float(used.joules[wasted].sum()),
+    )
+
+
+def histogram(staleness: Ids) -> tuple[int, ...]:
+    """How often each of 0, 1, 2 … occurs.
+
+    >>> histogram(np.array([0, 2, 0]))
+    (2, 0, 1)
+    """
+    return tuple(np.bincount(staleness).tolist())
