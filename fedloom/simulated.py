@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from fedloom.errors import ConfigError
+from fedloom.simulated_world import Attack, Devices, check_devices
 
 MAX_CLIENTS = 10_000_000
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_CLIENTS)]
@@ -65,6 +66,10 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     test_fraction: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
     """Share of the samples that no client gets and the global model is tested on; 0 where a data set has its own."""
     partition: Partition = Partition()
+    devices: Devices | None = None
+    """Not set: everybody is always there and takes no time."""
+    attack: Attack | None = None
+    """Not set: everybody is honest."""
 
 
 OPTIONS: dict[str, tuple[Method, ...]] = {
@@ -99,6 +104,8 @@ def check_simulation(simulation: Simulation, where: str) -> None:
         _check_key(simulation, where)
     if not simulation.dataset:
         _check_files(simulation, where)
+    if simulation.devices:
+        check_devices(simulation.devices, where)
 
 
 def _check_key(simulation: Simulation, where: str) -> None:
