@@ -39,7 +39,7 @@ def prepare() -> None:
 
     And bytecode is kept, as of every installed package: else a start is measured with compiling its source.
     """
-    for name in ("OPENBLAS_CORETYPE", "PYTHONDONTWRITEBYTECODE"):
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE"):
         os.environ.pop(name, None)
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
