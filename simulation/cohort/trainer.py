@@ -3,7 +3,7 @@
 The results are a device's but for the order of its samples, which is drawn for all at once.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -14,7 +14,6 @@ from fedloom.learning.schedules import learning_rate
 from fedloom.learning.spec import ModelSpec
 from simulation.cohort.affine import is_affine
 from simulation.cohort.blocked import BLOCK_ROWS, Blocked
-from simulation.cohort.fit import CohortFit
 from simulation.cohort.schedule import Group, Schedule, groups
 from simulation.cohort.shards import Shards
 from simulation.cohort.steps import StepByStep, Walker
@@ -30,6 +29,25 @@ MAX_GROUP = 500
 TORCH_BYTES = 1 << 30
 """In the place of `GROUP_BYTES`, where a step costs the same for many clients as for few."""
 _KEPT_WALKERS = 4
+
+
+class CohortFit(NamedTuple):
+    """What came of a round of local training, for c clients; as `FitResult`, column by column."""
+
+    deltas: Array
+    """(c, p) new weights less those that the client started from; not finite where `diverged`, zero without samples."""
+    samples: NDArray[np.intp]
+    """(c,) samples that a client has."""
+    steps: NDArray[np.intp]
+    epochs: NDArray[np.intp]
+    """(c,) epochs completed."""
+    loss_sum: NDArray[np.float64]
+    """(c,) Σ of the samples' losses in the last epoch, each before its own step."""
+    loss_samples: NDArray[np.intp]
+    diverged: NDArray[np.bool_]
+    """(c,) whether loss or weights are no longer finite."""
+    rate_sum: NDArray[np.float64]
+    """(c,) Σ of the steps' learning rates."""
 
 
 class CohortTrainer:

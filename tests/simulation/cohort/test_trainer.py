@@ -14,10 +14,9 @@ from fedloom.learning.layout import Array
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.trainer import Trainer
-from simulation.cohort.fit import CohortFit
 from simulation.cohort.schedule import Schedule, groups
 from simulation.cohort.shards import Shards
-from simulation.cohort.trainer import CohortTrainer
+from simulation.cohort.trainer import CohortFit, CohortTrainer
 
 
 def row(values: Array | None, client: int) -> Array | None:
