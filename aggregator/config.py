@@ -44,6 +44,9 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rounds whose updates stay in the spool, so that a fusion can be recomputed."""
     history: PositiveInt = 100
     """Rounds of which the database keeps the manifest, who was invited, what each answered; else a line."""
+    journal_bytes: PositiveInt = 4 * 2**30
+    """All that an app was told in its run (`fedloom flower run --resume`); one that is told more goes on, but no other
+    process can carry it on."""
 
     def rounds_kept(self, job: Job | None) -> int:
         """Of which the database keeps all: no fewer than the spool's, and those that their updates answer."""

@@ -48,7 +48,7 @@ def backup(
     config: Config = CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Copy keys, database, models and spool, whether the aggregator runs or not. The copy holds all its secrets.
+    """Copy keys, database, models, spool and an app's run; the aggregator may be running. All its secrets are in it.
 
     Examples:
 

@@ -12,7 +12,7 @@ from fedloom.errors import StoreError
 
 FILE = "backup.json"
 FORMAT = 1
-DIRECTORIES = ("models", "spool", "keys")
+DIRECTORIES = ("models", "spool", "exchange", "keys")
 """Of the state directory; restored in this order, since a state without keys is none."""
 
 Tell = Callable[[str, int, int, int, int], None]

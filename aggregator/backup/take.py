@@ -8,6 +8,7 @@ copy names, all is done again. `backup.json` comes last.
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +21,12 @@ from aggregator.backup.inventory import DIRECTORIES, FILE, FORMAT, Entry, Invent
 from aggregator.backup.last import LastBackup, remember
 from aggregator.copying import copy_database, copy_file, digest_of, full_disk_told
 from aggregator.database import faults, frozen
+from aggregator.exchange.journal_files import DIRECTORY, REQUEST, TOLD, path_of
 from aggregator.spool import segment_name
 from aggregator.store import DATABASE
 from fedloom.errors import StoreError
 from fedloom.files import locked, make_private_directory, sync_directory, try_lock, write_durably
+from fedloom.wire.messages import Phase
 
 MAX_ATTEMPTS = 10
 
@@ -33,7 +36,7 @@ class _Snapshot(NamedTuple):
 
     manifest_version: int
     named: frozenset[str]
-    """Models and segments of the spool; retention may have removed old ones long ago."""
+    """Models, segments of the spool, what an app was told; retention may have removed old ones long ago."""
 
 
 class _GoneError(Exception):
@@ -87,10 +90,10 @@ def _take(state: Path, directory: Path, tell: Tell) -> Inventory:
 
 def _copy_state(state: Path, directory: Path, files: dict[str, Entry], tell: Tell) -> _Snapshot:
     for _ in range(MAX_ATTEMPTS):
-        before = _listed(state, "models") | _listed(state, "spool")
+        before = _kept(state)
         copy_database(state / DATABASE, directory / DATABASE)
         snapshot = _examined(directory / DATABASE)
-        wanted = {name for name in _listed(state, "models") | _listed(state, "spool") if _belongs(name, snapshot)}
+        wanted = {name for name in _kept(state) if _belongs(name, snapshot)}
         wanted |= before & snapshot.named
         try:
             _copy(state, directory, sorted(wanted), files, tell)
@@ -120,14 +123,30 @@ def _named(connection: Connection) -> set[str]:
         .where(t.updates.c.spool_offset.is_not(None))
         .distinct()
     )
-    return {f"models/{job}/{path}" for job, path in models} | {
-        f"spool/{segment_name(job, number, attempt)}" for job, number, attempt in segments
+    return {
+        *(f"models/{job}/{path}" for job, path in models),
+        *(f"spool/{segment_name(job, number, attempt)}" for job, number, attempt in segments),
+        *_told(connection),
     }
 
 
+def _told(connection: Connection) -> Iterator[str]:
+    """What an app was told in the rounds of its run, if that is the newest one and not over."""
+    own, newest = t.rounds.c, select(t.jobs.c.id).order_by(t.jobs.c.number.desc()).limit(1).scalar_subquery()
+    rounds = connection.execute(select(own.job, own.round, own.phase, own.status).where(own.job == newest)).all()
+    if not any(each.phase == Phase.DONE.value for each in rounds):
+        over = (each for each in rounds if each.status != "open")
+        yield from (path_of(Path(DIRECTORY), each.job, each.round, TOLD).as_posix() for each in over)
+
+
 def _belongs(name: str, snapshot: _Snapshot) -> bool:
-    """Whether a file is of the copy's time: no model or segment that came later."""
-    return name in snapshot.named or not name.endswith((".fedloom", ".spool"))
+    """Whether a file is of the copy's time: no model, segment or answers that came later, and nothing of an app's round
+    that is open, which a restore ends."""
+    return name in snapshot.named or not name.endswith((".fedloom", ".spool", f".{TOLD}", f".{REQUEST}"))
+
+
+def _kept(state: Path) -> set[str]:
+    return set().union(*(_listed(state, each) for each in DIRECTORIES if each != "keys"))
 
 
 def _copy(state: Path, directory: Path, names: list[str], files: dict[str, Entry], tell: Tell) -> None:

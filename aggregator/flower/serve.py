@@ -46,7 +46,7 @@ async def serve(loaded: Loaded, app: LoadedApp, tell: Callable[[AnyNotice], None
     job = exchange_job(app.name, app.settings)
     strategy = create(job.strategy, job.name)
     nothing = CurrentModel(0, np.empty(0, np.float32), None)
-    journal = Journal(loaded.state) if resume else None
+    journal = Journal(loaded.state, loaded.config.retention.journal_bytes) if resume else None
     parts = assemble_for(
         job,
         strategy,

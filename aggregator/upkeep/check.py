@@ -14,7 +14,9 @@ from aggregator import history, keys
 from aggregator import tables as t
 from aggregator.backup.last import remedy
 from aggregator.copying import digest_of
+from aggregator.damage import DamagedError
 from aggregator.database import faults
+from aggregator.exchange.journal_files import DIRECTORY, open_run, read_told, unseal
 from aggregator.fleet import Device, unsound_remedy
 from aggregator.spool import read, segment_name
 from aggregator.store import Store, open_store
@@ -29,6 +31,8 @@ _OLD_MODEL = "nothing goes on from it: take it out of a backup, or delete it"
 _NEWEST_MODEL = "restart the aggregator, which makes it again from the spool if it can"
 _OPEN_SEGMENT = "the open round will be aborted and done again; look at the disk"
 _OLD_SEGMENT = "that round cannot be recomputed any more, nothing else needs it; look at the disk"
+_JOURNAL = "the app's run cannot be carried on: start it without --resume, and a new one begins; look at the disk"
+_OLD_JOURNAL = "that run is over, nothing needs it: fedloom aggregator gc; look at the disk"
 _STATE = "restart the aggregator, which makes it again from the spool if it can"
 
 
@@ -62,6 +66,7 @@ def _database(state: Path) -> Iterator[Finding]:
             yield from _or_sound("credentials", _credentials(store, keys.load(state).root), "all are this federation's")
             yield from _or_sound("models", _models(store, state / "models"))
             yield from _or_sound("spool", _spool(store, state / "spool"))
+            yield from _or_sound("journals", _journals(store, state / DIRECTORY))
             yield from _or_sound("strategy's states", _states(state / "models"))
 
 
@@ -128,6 +133,24 @@ def _segments(store: Store) -> list[_Segment]:
     with store.engine.connect() as connection:
         rows = connection.execute(query).all()
     return [_Segment(row[0], segment_name(row[1], row[2], row[3]), row[4] == "open") for row in rows]
+
+
+def _journals(store: Store, directory: Path) -> Iterator[Finding]:
+    """Each file against its checksum; of the run that can be carried on, that all are there."""
+    run = open_run(store)
+    own = directory / run.id.hex() if run else None
+    for path in sorted(directory.glob("*/[!.]*")):
+        try:
+            _ = read_told(path) if path.suffix == ".told" else unseal(path)
+        except FileNotFoundError:
+            continue
+        except DamagedError:
+            seen = f"{path}: is damaged"
+            yield fail("journals", seen, _JOURNAL) if path.parent == own else warn("journals", seen, _OLD_JOURNAL)
+    if run and own and own.is_dir():
+        for path in run.needed(directory):
+            if not (path.exists() or path.with_suffix(".told").exists()) and own.is_dir():  # it may be over by now
+                yield fail("journals", f"{path}: is missing", _JOURNAL)
 
 
 def _states(directory: Path) -> Iterator[Finding]:

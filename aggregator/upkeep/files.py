@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from aggregator import tables as t
 from aggregator.config import Retention
+from aggregator.exchange.journal_files import DIRECTORY, open_run
 from aggregator.spool import segment_name
 from aggregator.store import DATABASE, Store
 from fedloom.trust.documents import DAY_S
@@ -35,6 +36,7 @@ def orphans(state: Path, store: Store, retention: Retention) -> list[Orphan]:
     """All that can be deleted."""
     segments = sorted((state / "spool").glob("*/*.spool"))
     made = sorted(path for end in ("fedloom", "state") for path in (state / "models").glob(f"*/*.{end}"))
+    journals, run = sorted((state / DIRECTORY).glob("*")), open_run(store)
     with store.engine.connect() as connection:
         wanted, named = _wanted_segments(connection, retention), _named(connection)
     spool, models, now_s = state / "spool", state / "models", time.time()
@@ -44,6 +46,7 @@ def orphans(state: Path, store: Store, retention: Retention) -> list[Orphan]:
         for path in made
         if path.relative_to(models).as_posix() not in named and path.name not in named and _age_s(path, now_s) > YOUNG_S
     ]
+    found += [("journal", path) for path in journals if run is None or path.name != run.id.hex()]
     found += [("temporary", path) for path in _temporary(state) if _age_s(path, now_s) > YOUNG_S]
     found += [("put aside", path) for path in _put_aside(state) if _age_s(path, now_s) > KEPT_ASIDE_S]
     return [Orphan(kind, path, _size(path)) for kind, path in found]
@@ -76,7 +79,7 @@ def _named(connection: Connection) -> set[str]:
 
 def _temporary(state: Path) -> Iterator[Path]:
     """What a crash has left half made."""
-    for folder in ("", "models/*/", "keys/"):
+    for folder in ("", "models/*/", "exchange/*/", "keys/"):
         yield from state.glob(f"{folder}.*.new")
 
 
