@@ -145,7 +145,8 @@ class Network:
         keep = 1.0 - self.spec.dropout
         slope = layer.x
         if self.spec.activation == "relu":
-            np.sign(slope, out=slope)
+            np.minimum(slope, 1.0, out=slope)  # np.sign has a branch for each number; these two have none
+            np.ceil(slope, out=slope)
             if keep < 1.0:
                 np.multiply(slope, 1.0 / keep, out=slope)
         else:
