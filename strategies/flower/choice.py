@@ -53,7 +53,7 @@ def create(name: str, options: Mapping[str, bool | int | float | str], layout: L
         rule.planned(TrainPlan(loss="mse"), FlowerState())
     except FusionError as error:
         raise ConfigError(where, "strategy.name", str(error), "see docs/flower.md") from None
-    except Exception as error:  # noqa: BLE001  # a constructor of others may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # a constructor of others may raise anything
         problem = f"{kind.__name__} does not take them: {type(error).__name__}: {error}"
         raise ConfigError(where, "strategy.options", problem, "see its documentation") from None
     return rule
@@ -80,6 +80,11 @@ def _find(name: str, where: str) -> type[Any]:
     except (ImportError, AttributeError) as error:
         remedy = "install its package into the aggregator's environment, or put it on PYTHONPATH"
         raise ConfigError(where, "strategy.name", f"{name!r} cannot be imported ({error})", remedy) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # importing a module runs it
+        problem = f"{name!r} cannot be imported ({type(error).__name__}: {error})"
+        raise ConfigError(
+            where, "strategy.name", problem, "name it package.module:Class, and repair the module"
+        ) from None
     if not (inspect.isclass(kind) and issubclass(kind, Strategy)):
         problem = f"{name!r} is no flwr.serverapp.strategy.Strategy"
         raise ConfigError(where, "strategy.name", problem, "derive it from one")

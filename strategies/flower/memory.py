@@ -77,6 +77,9 @@ def capture(strategy: Strategy, made: Mapping[str, object]) -> Memory:
         FusionError: one is not plain data, so that the next round would go on without it.
     """
     memory: Memory = {}
+    if slots := [name for kind in type(strategy).__mro__ for name in vars(kind).get("__slots__", ())]:
+        problem = f"{type(strategy).__name__} has {', '.join(slots)} in __slots__, which cannot be kept"
+        raise FusionError(f"{problem} from round to round; leave __slots__ out")
     for name, value in sorted(vars(strategy).items()):
         if isinstance(value, _CODE) and made.get(name) is value:
             continue

@@ -131,5 +131,5 @@ def _foreign() -> Iterator[None]:
         yield
     except FusionError:
         raise
-    except Exception as error:  # what a strategy raises is not ours to foresee
+    except (Exception, SystemExit) as error:  # what a strategy raises is not ours to foresee
         raise FusionError(f"the strategy of Flower failed: {type(error).__name__}: {error}") from error

@@ -1,5 +1,6 @@
 """Strategies as a user may write them, well and badly: `flwr:own_strategies:Decaying` in a job."""
 
+import sys
 from collections import deque
 
 import numpy as np
@@ -114,3 +115,23 @@ class Later(FedAvg):
 class Broken(FedAvg):
     def __init__(self) -> None:
         raise RuntimeError("no licence")
+
+
+class Leaving(FedAvg):
+    def __init__(self) -> None:
+        sys.exit("no licence")
+
+
+class Ending(FedAvg):
+    def aggregate_train(self, server_round, replies):
+        sys.exit(3)
+
+
+class Slotted(FedAvg):
+    """Remembers where nobody looks."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0

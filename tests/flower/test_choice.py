@@ -55,6 +55,8 @@ def test_its_options(name, options, says):
     [
         ("Secretive", "attribute 'window' of Secretive cannot be kept from round to round (a collections.deque)"),
         ("Broken", "RuntimeError: no licence"),
+        ("Leaving", "SystemExit: no licence"),
+        ("Slotted", "Slotted has count in __slots__, which cannot be kept from round to round; leave __slots__ out"),
         ("Patient", "waits for nodes"),
         ("Talking", "talks to nodes itself"),
         ("Uneven", "sends each device something of its own"),
@@ -62,6 +64,24 @@ def test_its_options(name, options, says):
 )
 def test_what_a_strategy_of_ones_own_cannot_do_in_a_job(name, says):
     assert says in refusal(f"own_strategies:{name}")
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def", "SyntaxError: invalid syntax"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_module_that_fails_is_told(tmp_path, monkeypatch, code, says):
+    (tmp_path / "failing_strategies.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert f"strategy.name: 'failing_strategies:A' cannot be imported ({says}" in refusal("failing_strategies:A")
+
+
+def test_a_module_needs_a_name():
+    assert "strategy.name: ':A' cannot be imported (ValueError: Empty module name)" in refusal(":A")
 
 
 def test_it_stands_alone():

@@ -84,6 +84,7 @@ def test_arrays_are_taken_by_name_and_made_float32():
         ("Renaming", r"gave arrays \['my.0.bias'"),
         ("Transposing", r"'0.weight' as float32 \(4, 3\), where \(3, 4\) floats belong"),
         ("Failing", "KeyError: 'gone'"),
+        ("Ending", "SystemExit: 3"),
         ("Later", "attribute 'window' of Later cannot be kept from round to round .a collections.deque."),
     ],
 )
