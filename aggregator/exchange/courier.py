@@ -6,11 +6,24 @@ its reply is on disk, and of each device one reply counts.
 
 from aggregator.cohorts.memory import Memory
 from aggregator.coordinator import Coordinator
-from aggregator.events import Action, Asked, Ended, FusionResult, JobEvent, Now, Settle, Turn, WakeAt, Withdrawn
+from aggregator.events import (
+    Action,
+    Asked,
+    Ended,
+    FleetChanged,
+    FusionResult,
+    JobEvent,
+    Now,
+    Settle,
+    Turn,
+    WakeAt,
+    Withdrawn,
+)
 from aggregator.exchange.errands import Errands
 from aggregator.notices import RoundClosed
 from aggregator.progress import Progress, Setup
 from aggregator.records import Outcome, Snapshot
+from aggregator.round import RoundState
 from aggregator.stages import Stage
 
 
@@ -31,15 +44,22 @@ class Courier(Coordinator):
             case Withdrawn(ids):
                 self._progress.withdraw(ids)
                 return [*self._settle(), *self._close_if_due(now)]
+            case FleetChanged(records):
+                self._progress.drop({each.id for each in records if each.revoked})
+                return [*self._settle(), *super().handle(event, now), *self._close_if_due(now)]
             case Ended():
                 self._progress.end()
                 return [*self._close_if_due(now), *self._open_if_possible(now)]
         return super().handle(event, now)
 
     def _close_if_due(self, now: Now) -> list[Action]:
-        if self.stage is Stage.COLLECTING and self._intake is not None and self._progress.is_unwanted:
+        if self.stage is Stage.COLLECTING and self._intake is not None and self._is_over(self._intake.state):
             self._intake.state.deadline_s = now.monotonic_s
         return super()._close_if_due(now)
+
+    def _is_over(self, state: RoundState) -> bool:
+        """Whether nobody waits any more, or only for who cannot answer any more."""
+        return self._progress.is_unwanted or self._progress.is_hopeless(state.silent)
 
     def _turn(self, outcome: Outcome, reason: str, result: FusionResult | None, now: Now) -> list[Action]:
         if self._intake is not None:

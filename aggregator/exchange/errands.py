@@ -22,6 +22,7 @@ from fedloom.wire.records import Reply
 
 UNKNOWN, NODE_UNAVAILABLE = 0, 5
 """Of Flower's ErrorCode."""
+_OUT = Reply(None, NODE_UNAVAILABLE, "the device is not known, or revoked")
 MIN_DEADLINE_S, MAX_DEADLINE_S = 1.0, 604_800.0
 
 
@@ -65,9 +66,8 @@ class Errands(Progress):
     def take(self, letters: Iterable[Letter]) -> None:
         """Have these wait for their round; those for devices that may not take part are settled at once."""
         for letter in letters:
-            device = self._fleet.get(letter.device)
-            if device is None or device.revoked:
-                self._settle(letter, Reply(None, NODE_UNAVAILABLE, "the device is not known, or revoked"))
+            if self._is_out(letter.device):
+                self._settle(letter, _OUT)
             elif not self._is_resumed(letter):
                 self._waiting[letter.id] = letter
 
@@ -77,6 +77,16 @@ class Errands(Progress):
             if letter := self._waiting.pop(each, None):
                 self._settle(letter, None)
         self._awaited.difference_update(ids)
+
+    def drop(self, revoked: Collection[bytes]) -> None:
+        """These devices may not take part any more: what waits for its round is settled."""
+        for letter in [each for each in self._waiting.values() if each.device in revoked]:
+            del self._waiting[letter.id]
+            self._settle(letter, _OUT)
+
+    def is_hopeless(self, silent: Collection[bytes]) -> bool:
+        """Whether all that a round still waits for are revoked."""
+        return bool(silent) and all(map(self._is_out, silent))
 
     def end(self) -> None:
         """What comes next is the end."""
@@ -93,8 +103,10 @@ class Errands(Progress):
         """The round that is open ends."""
         replies = dict(result.replies) if result else {}
         outcomes = {
-            each.device: replies.get(each.device) or _failure(intake.state, each.device, reason)
-            for each in intake.opened.invitations
+            device: replies.get(device)
+            or _failure(intake.state, device, reason)
+            or (_OUT if self._is_out(device) else None)
+            for device in (each.device for each in intake.opened.invitations)
         }
         for device, letter in self._under_way.items():
             self._settle(letter, outcomes[device])
@@ -184,6 +196,10 @@ class Errands(Progress):
 
     def _seal(self, request: bytes, number: int, key: bytes) -> Broadcast:
         return Broadcast(number, key, seal_model(request, number, key, self._chunk_bytes))
+
+    def _is_out(self, device: bytes) -> bool:
+        known = self._fleet.get(device)
+        return known is None or known.revoked
 
     def _settle(self, letter: Letter, reply: Reply | None) -> None:
         self._settled.append(Settled(letter.id, reply))

@@ -214,6 +214,39 @@ def test_devices_that_are_not_known_are_answered_for_at_once(app):
     assert app.settled[id_].code == NODE_UNAVAILABLE
 
 
+def revoke(app, device):
+    records = app.rig.parts.archive.store.devices()
+    revoked = [each._replace(revoked=True) if each.id == device.id else each for each in records]
+    app.rig.handle(ev.FleetChanged(tuple(revoked), frozenset()))
+    app.rig.work()
+
+
+def test_nobody_waits_for_a_device_that_is_revoked_meanwhile(app):
+    first, second, third = app.rig.devices
+    ids = app.ask()
+    answer(app, first)
+    revoke(app, second)
+    assert not app.settled
+    answer(app, third)
+    assert [app.settled[each].content is None for each in ids] == [False, True, False]
+    assert app.settled[ids[1]].code == NODE_UNAVAILABLE
+
+
+def test_a_device_that_is_revoked_last_ends_its_round(app):
+    first, second, third = app.rig.devices
+    (one, two) = app.ask(first, second)
+    (later,) = app.ask(second, blob=request(2.0))
+    answer(app, first)
+    revoke(app, second)
+    assert (app.settled[one], app.settled[two].code, app.settled[later].code) == (
+        reply(0),
+        NODE_UNAVAILABLE,
+        NODE_UNAVAILABLE,
+    )
+    app.ask(third)
+    assert third.task()
+
+
 def test_letters_that_wait_for_sleepers_are_looked_at_again_when_those_are_due(app, monkeypatch):
     pace, due_s = app.rig.parts.core.coordinator._pace, app.rig.now_s + 7.0
     monkeypatch.setattr(pace, "awaits", lambda now_s: due_s if now_s < due_s else None)
