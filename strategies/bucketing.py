@@ -24,6 +24,7 @@ class Bucketing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Samples do not weigh in."""
 
     is_asynchronous: ClassVar[bool] = False
+    mixes: ClassVar[bool] = True
 
     bucket_size: Annotated[int, msgspec.Meta(ge=1)] = 2
     """s; the last bucket may have fewer."""

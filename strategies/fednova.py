@@ -24,6 +24,7 @@ class Normalised(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The mean of the client updates a step, times the mean number of steps."""
 
     is_asynchronous: ClassVar[bool] = False
+    needs_of_each: ClassVar[str] = "steps"
     local_momentum: Fraction = 0.0
     """What the devices train with: `training.momentum` where `training.optimiser` is "momentum", else 0."""
 

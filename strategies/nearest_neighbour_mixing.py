@@ -22,6 +22,7 @@ class NearestNeighbourMixing(msgspec.Struct, frozen=True, forbid_unknown_fields=
     """Samples do not weigh in."""
 
     is_asynchronous: ClassVar[bool] = False
+    mixes: ClassVar[bool] = True
 
     f: Attackers = None
 

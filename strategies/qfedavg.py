@@ -30,6 +30,7 @@ class Fair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The mean of the client updates, weighted by a power of their losses."""
 
     is_asynchronous: ClassVar[bool] = False
+    needs_of_each: ClassVar[str] = "loss"
     client_learning_rate: Positive
     """The job's `training.learning_rate`."""
     q: NonNegative = 1.0

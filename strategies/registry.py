@@ -243,6 +243,7 @@ def _build(choice: StrategyChoice, where: str) -> Strategy:
         return made  # type: ignore[no-any-return]  # the contract suite holds it to the protocol
     server = _named(choice.server, SERVERS, "strategy.server", where) if choice.server else recipe.server
     before = [_named(name, BEFORE, "strategy.before", where) for name in choice.before]
+    _refuse_mixing(choice, recipe, where)
     local = [recipe.local] if recipe.local else []
     combine, made_server, *rest = _make([recipe.combine, server, *before, *local], choice.options, where)
     kind = Following if hasattr(combine, "combine_after") else Composed
@@ -254,6 +255,15 @@ def _refuse_parts(choice: StrategyChoice, where: str) -> None:
         if value:
             problem = f"{choice.name!r} is a rule of its own, which nothing can be put together with"
             raise ConfigError(where, f"strategy.{key}", problem, "leave it out")
+
+
+def _refuse_mixing(choice: StrategyChoice, recipe: Recipe, where: str) -> None:
+    """A mixture of updates is nobody's: it tells of no steps and no loss."""
+    needed = getattr(recipe.combine, "needs_of_each", "")
+    for name in choice.before:
+        if needed and getattr(BEFORE[name], "mixes", False):
+            problem = f"{name!r} hands on mixtures of updates, and {choice.name!r} needs the {needed} of each"
+            raise ConfigError(where, "strategy.before", problem, "leave it out, or take another strategy.name")
 
 
 def _flower(choice: StrategyChoice, where: str, layout: Layout | None) -> Strategy:

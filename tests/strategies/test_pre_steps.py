@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from directions import normal, updates
 
+from fedloom.errors import ConfigError
 from fedloom.job.choices import StrategyChoice
-from strategies import UpdatesInMemory, create, mixed
+from strategies import ClientUpdate, UpdatesInMemory, create, mixed
 from strategies.bucketing import Bucketing, shuffled
+from strategies.registry import BEFORE, COMPOSED
 
 
 def prepared(name, deltas, **options):
@@ -116,3 +118,19 @@ def test_staleness_steps_and_loss_survive_clipping():
     stale = UpdatesInMemory(update._replace(staleness=3, steps=5) for update in given)
     (pre_step,) = create(StrategyChoice("fedavg", before=("clip_norm",)), "job.toml").before
     assert [(update.staleness, update.steps) for update in pre_step.prepare(stale, 6)] == [(3, 5)] * 2
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("name", COMPOSED)
+def test_what_can_be_put_together_makes_a_model(name, before):
+    """And what cannot is refused before a job begins, not in each of its rounds."""
+    choice = StrategyChoice(name, {"client_learning_rate": 0.1} if name == "qfedavg" else {}, before=(before,))
+    if name in ("fednova", "qfedavg") and before != "clip_norm":
+        with pytest.raises(ConfigError, match=rf"strategy.before: '{before}' hands on mixtures .* '{name}' needs the"):
+            create(choice, "job.toml")
+        return
+    rule, deltas = create(choice, "job.toml"), 1.0 + normal(7, 12, size=4) / 10.0
+    given = [ClientUpdate(bytes([n]) * 16, n + 1, row, steps=3, loss=0.5) for n, row in enumerate(deltas)]
+    weights = np.zeros(4, np.float32)
+    fused = rule.fuse(weights, UpdatesInMemory(given, trusted=np.ones(4, np.float32)), rule.initial_state(4))
+    assert (fused.weights > 0.0).all()
