@@ -1,30 +1,25 @@
 """`fedloom simulate` and `fedloom demo`: a whole federation on this machine."""
 
 import json
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from aggregator.root_set import load as load_root_set
 from aggregator.runnable import check_runnable
-from fedloom.data.config import SourceConfig
-from fedloom.data.prepare import ENDINGS
 from fedloom.errors import InputError
-from fedloom.job import Job, load_job
-from fedloom.learning.model import Model
-from fedloom.learning.model_file import load as load_model
+from fedloom.job import load_job
 from simulation import demo as demonstration
 from simulation.digits import digits_case
-from simulation.history import History, record
-from simulation.processes import BrokerKind, LocalFleet
-from simulation.progress import follow
+from simulation.directory import new_directory
+from simulation.processes import BrokerKind
 from simulation.report import facts, ideas, write_report
+from simulation.running import Engine, Order, outcome_of, run_fleet, run_processes, run_virtual, summary
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -36,43 +31,49 @@ WhichBroker = Annotated[BrokerKind, typer.Option(help="auto: Mosquitto where it 
 @app.command()
 def simulate(
     job_path: Annotated[Path, typer.Argument(metavar="JOB", help="The job file.")],
-    processes: Annotated[int, typer.Option(min=0, help="How many devices; 0: one for each data file.")] = 0,
+    engine: Annotated[Engine | None, typer.Option(help="Default: cohort if the job has [simulation].")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="cohort: processes; 0: as many as it is worth.")] = 0,
+    rounds: Annotated[int, typer.Option(min=0, help="In the place of the job's rounds.count; 0: that.")] = 0,
+    processes: Annotated[int, typer.Option(min=0, help="processes: so many of the data files; 0: all.")] = 0,
     data: Annotated[Path | None, typer.Option(help="Folder with a file a device; default: data beside JOB.")] = None,
     root_set: Annotated[Path | None, typer.Option(metavar="FILE", help="The aggregator's own samples.")] = None,
     out: Out = None,
     broker: WhichBroker = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Run a job with real processes: a broker, an aggregator, and a daemon for each data file.
+    """Run a job on this machine, by one of two engines.
+
+    cohort: virtual clients, many at once, as [simulation] in the job says. processes: a broker, an aggregator, and a
+    daemon for each client.
 
     Examples:
+
+      fedloom simulate examples/mnist/job.toml --workers 2
 
       fedloom simulate examples/watch/job.toml --processes 8
 
       fedloom simulate job.toml --data recordings/ --root-set checked.csv --out runs/first --json
     """
     job = load_job(job_path)
+    if rounds:
+        job = msgspec.structs.replace(job, rounds=msgspec.structs.replace(job.rounds, count=rounds))
     check_runnable(job, job_path)
-    load_root_set(SourceConfig(str(root_set)) if root_set else None, job, str(job_path))
-    sources = find_sources(data or job_path.parent / "data", processes)
-    if root_set and root_set.resolve() in [source.resolve() for source in sources]:
-        problem = "would be the data of a device, too, which nobody else may have a hand in"
-        raise InputError(str(root_set), "--root-set", problem, "move it out of the folder of the devices' files")
-    if job.rounds.devices > len(sources):
-        problem = f"the job waits for {job.rounds.devices} devices, but there are {len(sources)} data files"
-        raise InputError(str(job_path), "rounds.devices", problem, "lower it or add data files")
-    if job.cohort.require:
-        problem = "the devices of a simulation have no labels, so that none could take part"
-        raise InputError(str(job_path), "cohort.require", problem, "leave it out to simulate the job")
+    engine = engine or ("cohort" if job.simulation else "processes")
     console = Console(stderr=as_json)
-    directory = new_directory(out, f"simulate-{job.name}")
-    history, model = run(directory, job_path, job, sources, broker, console, root_set)
+    order = Order(job, job_path, data, root_set, out)
+    if engine == "cohort":
+        if processes:
+            raise InputError("fedloom simulate", "--processes", "is of engine processes", "set simulation.clients")
+        history, model = run_virtual(order, workers, console)
+    else:
+        if workers:
+            raise InputError("fedloom simulate", "--workers", "is of engine cohort", "leave it out")
+        history, model = run_processes(order, processes, broker, console)
     if as_json:
-        last = history.metrics[-1] if history.metrics else {}
-        outcome = {"model": history.model_path, "metrics": last, "rounds": len(history.seconds)}
-        typer.echo(json.dumps(outcome | {"seconds": history.seconds, "update_bytes": sum(history.update_bytes)}))
+        typer.echo(json.dumps(outcome_of(history)))
         return
-    console.print(f"the model has {model.weights.size:,} weights and is in {history.model_path}", soft_wrap=True)
+    for line in summary(history, model):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -100,7 +101,7 @@ def demo(
     directory = new_directory(out, f"demo-{dataset}")
     case = cases[dataset](examples_folder(), directory)
     console.print(f"[bold]{case.title}[/bold]\n{case.lead}\n")
-    history, model = run(directory / "fleet", case.job_path, case.job, case.devices, broker, console)
+    history, model = run_fleet(directory / "fleet", case.job_path, case.job, case.devices, broker, console)
     with console.status("for comparison") as status:
         devices, tests = demonstration.load(case)
         rows = demonstration.compare(case, devices, tests, model, lambda what: status.update(f"training {what}"))
@@ -116,57 +117,6 @@ def demo(
     took = time.monotonic() - started
     console.print(f"\nreport, plots, ONNX model and job: {directory}/ ({took:.0f} s in all)", soft_wrap=True)
     console.print("try next:", *(f"  {line}" for line in ideas(case, directory)), sep="\n", soft_wrap=True)
-
-
-def run(
-    directory: Path,
-    job_path: Path,
-    job: Job,
-    sources: Sequence[Path],
-    broker: BrokerKind,
-    console: Console,
-    root_set: Path | None = None,
-) -> tuple[History, Model]:
-    """Run a local fleet to its end, with progress; its processes are gone afterwards."""
-    history = History(engine="processes")
-    with LocalFleet(directory, job_path, sources, broker, root_set=root_set) as fleet:
-        kind = fleet.broker.kind if fleet.broker else ""
-        text = f"{len(sources)} device processes, an aggregator, and {kind} as broker; logs in {directory}/"
-        console.print(text, highlight=False, soft_wrap=True)
-        follow(record(fleet.notices(), history), job, console)
-        fleet.wait()
-    return history, load_model(Path(history.model_path))
-
-
-def find_sources(folder: Path, count: int) -> list[Path]:
-    """The data files in `folder`, in the order of their names; the first `count` if that is not 0.
-
-    Raises:
-        InputError: there is no such folder, or too few files.
-    """
-    if not folder.is_dir():
-        remedy = "name the folder with --data; an example's README says how to make its data"
-        raise InputError(str(folder), "", "there is no such folder", remedy)
-    files = sorted(path for path in folder.iterdir() if path.name.endswith(tuple(ENDINGS)))
-    if len(files) < max(1, count):
-        remedy = f"add files ending in {', '.join(ENDINGS)}"
-        raise InputError(str(folder), "", f"holds {len(files)} data files for {max(1, count)} devices", remedy)
-    return files[:count] if count else files
-
-
-def new_directory(wanted: Path | None, name: str) -> Path:
-    """An empty directory for a run: the one that was asked for, or a new one below runs/.
-
-    Raises:
-        InputError: there is something in it already.
-    """
-    if wanted is None:
-        Path("runs").mkdir(exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-", dir="runs"))
-    if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
-        raise InputError(str(wanted), "--out", "is not an empty directory", "choose another or remove it")
-    wanted.mkdir(parents=True, exist_ok=True)
-    return wanted
 
 
 def examples_folder() -> Path:

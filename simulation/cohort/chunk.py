@@ -8,12 +8,12 @@ from fedloom.learning.layout import Array
 from fedloom.learning.metrics import Metrics, Sums
 from fedloom.learning.plan import TrainPlan
 from simulation.cohort import reading
+from simulation.cohort.fit import CohortFit
 from simulation.cohort.measuring import by_client, mean_losses, metric_sums
 from simulation.cohort.outcome import nothing
 from simulation.cohort.own import Own
 from simulation.cohort.sending import Sending
 from simulation.cohort.task import Common, Context, Mask, Outcome, Task
-from simulation.cohort.trainer import CohortFit
 from simulation.cohort.trainers import Trainers, Whose
 from simulation.population.base import Samples
 from strategies.base import Matrix

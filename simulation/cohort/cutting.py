@@ -26,11 +26,15 @@ def boundaries(sizes: NDArray[np.int64], weights: int, plan: TrainPlan) -> Itera
     if not clients:
         return
     together = max(1, min(_CACHED_WEIGHTS // weights, _LOCK_STEP))
-    flop = 6.0 * weights * max(1.0, float(sizes.mean())) * plan.local_epochs
-    count = min(_CHUNK_FLOP / flop, clients / _FEWEST_CHUNKS)
+    count = min(_CHUNK_FLOP / training_flop(sizes, weights, plan), clients / _FEWEST_CHUNKS)
     chunk = together * max(1, math.ceil(count / together))
     for first in range(0, clients, chunk):
         yield first, min(first + chunk, clients)
+
+
+def training_flop(sizes: NDArray[np.int64], weights: int, plan: TrainPlan) -> float:
+    """Of a client in a round, on average: two for each weight and sample forwards, four backwards."""
+    return 6.0 * weights * max(1.0, float(sizes.mean())) * plan.local_epochs
 
 
 def test_tasks(samples: int) -> list[TestTask]:

@@ -67,6 +67,13 @@ class Federation:
         self._figures: list[Figures] = []
 
     @property
+    def lead(self) -> str:
+        """What it is, in a line."""
+        people, job = self._population, self._job
+        size, samples = job.model.layout().size, people.pool.samples
+        return f"{people.clients:,} virtual clients of a pool of {samples:,} samples, a model of {size:,} weights"
+
+    @property
     def model(self) -> Model:
         """As it is now."""
         return self._server.model()

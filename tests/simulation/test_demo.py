@@ -17,9 +17,11 @@ from fedloom.learning.personal import Personal
 from fedloom.wire.messages import Phase, Verdict
 from simulation import demo
 from simulation.baselines import pool, train_centrally
-from simulation.cli import find_sources, new_directory, simulate
+from simulation.cli import simulate
 from simulation.digits import digits_case
+from simulation.directory import new_directory
 from simulation.history import History, record
+from simulation.population.files import find_sources
 from simulation.progress import follow
 from simulation.report import facts, write_report
 

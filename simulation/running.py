@@ -1,0 +1,135 @@
+"""What `fedloom simulate` does: a job, an engine, progress, and what is left of the run in a directory."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+from rich.console import Console
+
+from aggregator.root_set import load as load_root_set
+from fedloom.data.config import SourceConfig
+from fedloom.errors import InputError
+from fedloom.job import Job, load_job
+from fedloom.learning.model import Model
+from fedloom.learning.model_file import load as load_model
+from fedloom.learning.model_file import save as save_model
+from simulation.cohort.federation import TEST
+from simulation.directory import new_directory
+from simulation.handing_out import job_of_files, write_parts
+from simulation.history import History, record
+from simulation.job_file import write_job
+from simulation.population.build import build
+from simulation.population.files import find_sources
+from simulation.processes import BrokerKind, LocalFleet
+from simulation.progress import follow, headline
+from simulation.virtual import federation
+
+Engine = Literal["cohort", "processes"]
+
+
+class Order(NamedTuple):
+    """What is to be run."""
+
+    job: Job
+    path: Path
+    """Its file."""
+    data: Path | None
+    """Folder with a file a client; None: data beside the job."""
+    root_set: Path | None
+    out: Path | None
+    """Directory for what the run leaves; None: a new one below runs/."""
+
+
+def run_virtual(order: Order, workers: int, console: Console) -> tuple[History, Model]:
+    """With engine `cohort`."""
+    made = federation(order.job, order.path, data=order.data, root_set=order.root_set, workers=workers)
+    directory = new_directory(order.out, f"simulate-{order.job.name}")
+    console.print(made.lead, highlight=False, soft_wrap=True)
+    follow(made.run(), order.job, console)
+    made.history.model_path = str(directory / "model.fedloom")
+    save_model(made.model, directory / "model.fedloom")
+    (directory / "history.json").write_bytes(made.history.to_json())
+    return made.history, made.model
+
+
+def run_processes(order: Order, processes: int, broker: BrokerKind, console: Console) -> tuple[History, Model]:
+    """With engine `processes`.
+
+    Raises:
+        InputError: the job cannot be run, or its data is missing or does not fit.
+    """
+    job, path, root_set = order.job, order.path, order.root_set
+    load_root_set(SourceConfig(str(root_set)) if root_set else None, job, str(path))
+    if job.cohort.require:
+        problem = "the devices of a simulation have no labels, so that none could take part"
+        raise InputError(str(path), "cohort.require", problem, "leave it out to simulate the job")
+    population = build(job, path, job.seed) if job.simulation and job.simulation.dataset else None
+    sources = [] if population else find_sources(order.data or path.parent / "data", processes)
+    _check_sources(order, sources, population.clients if population else len(sources))
+    directory = new_directory(order.out, f"simulate-{job.name}")
+    if population:
+        sources, job = write_parts(job, population, directory / "clients"), job_of_files(job)
+    written = path if job == load_job(path) else write_job(_movable(job, path), directory / "job.toml")
+    return run_fleet(directory, written, job, sources, broker, console, root_set)
+
+
+def _check_sources(order: Order, sources: Sequence[Path], clients: int) -> None:
+    root_set, job = order.root_set, order.job
+    if root_set and root_set.resolve() in [source.resolve() for source in sources]:
+        problem = "would be the data of a device, too, which nobody else may have a hand in"
+        raise InputError(str(root_set), "--root-set", problem, "move it out of the folder of the devices' files")
+    if job.rounds.devices > clients:
+        what = "data files" if sources else "clients"
+        problem = f"the job waits for {job.rounds.devices} devices, but there are {clients} {what}"
+        raise InputError(str(order.path), "rounds.devices", problem, f"lower it or add {what}")
+
+
+def _movable(job: Job, path: Path) -> Job:
+    """The job as it can be read from another folder than that of its file."""
+    if not job.warm_start:
+        return job
+    return msgspec.structs.replace(job, warm_start=str((path.parent / job.warm_start).resolve()))
+
+
+def run_fleet(
+    directory: Path,
+    job_path: Path,
+    job: Job,
+    sources: Sequence[Path],
+    broker: BrokerKind,
+    console: Console,
+    root_set: Path | None = None,
+) -> tuple[History, Model]:
+    """Run a local fleet to its end, with progress; its processes are gone afterwards."""
+    history = History(engine="processes")
+    with LocalFleet(directory, job_path, sources, broker, root_set=root_set) as fleet:
+        kind = fleet.broker.kind if fleet.broker else ""
+        text = f"{len(sources)} device processes, an aggregator, and {kind} as broker; logs in {directory}/"
+        console.print(text, highlight=False, soft_wrap=True)
+        follow(record(fleet.notices(), history), job, console)
+        fleet.wait()
+    return history, load_model(Path(history.model_path))
+
+
+def outcome_of(history: History) -> dict[str, object]:
+    """What `--json` prints."""
+    return {
+        "model": history.model_path,
+        "metrics": history.metrics[-1] if history.metrics else {},
+        "rounds": len(history.seconds),
+        "seconds": history.seconds,
+        "update_bytes": sum(history.update_bytes),
+    }
+
+
+def summary(history: History, model: Model) -> Iterator[str]:
+    """What a run has come to, in lines."""
+    last = history.metrics[-1] if history.metrics else {}
+    tested = {name.removeprefix(TEST): value for name, value in last.items() if name.startswith(TEST)}
+    for where, figures in (("on the clients' hold-outs", last), ("on the test set", tested)):
+        if words := headline(figures):
+            yield f"{where}: {words}"
+    rounds, seconds, sent = len(history.seconds), sum(history.seconds), sum(history.update_bytes)
+    yield f"{rounds} rounds in {seconds:.1f} s, {sum(history.updates):,} updates of {sent / 1e6:,.1f} MB in all"
+    yield f"the model has {model.weights.size:,} weights and is in {history.model_path}"

@@ -1,0 +1,49 @@
+"""Runs of a job over virtual clients: the population, and the crew that does the work."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from aggregator.root_set import load as load_root_set
+from fedloom.data.config import SourceConfig
+from fedloom.job import Job
+from simulation.cohort.crew import MakeCrew, OneHand
+from simulation.cohort.cutting import training_flop
+from simulation.cohort.federation import Federation
+from simulation.cohort.hands import Hands
+from simulation.population.base import Population
+from simulation.population.build import build
+
+_WORTH_WORKERS_FLOP = 3e11
+"""Some seconds: less is over before processes have started."""
+_ASKED = 1000
+"""Clients of a large population that stand for all."""
+
+
+def federation(
+    job: Job, where: Path, *, data: Path | None = None, root_set: Path | None = None, workers: int = 0
+) -> Federation:
+    """Of the job in file `where`. `data` is as in `build`, `root_set` a file, `workers` processes; 0: as is worth it.
+
+    Raises:
+        InputError: the job cannot be run, or its data is missing or does not fit.
+    """
+    root = load_root_set(SourceConfig(str(root_set)) if root_set else None, job, str(where))
+    population = build(job, where, job.seed, data)
+    return Federation(job, where, population, crew(job, population, workers), root)
+
+
+def crew(job: Job, population: Population, workers: int = 0) -> MakeCrew:
+    """So many processes; with 0 as many as there are cores, where there is work for them, else this one."""
+    if not workers:
+        workers = len(os.sched_getaffinity(0)) if _flop(job, population) > _WORTH_WORKERS_FLOP else 1
+    return OneHand if workers == 1 else partial(Hands, workers=workers)
+
+
+def _flop(job: Job, population: Population) -> float:
+    """Of the whole run, about."""
+    sizes = population.sizes(np.arange(min(_ASKED, population.clients)))
+    each = training_flop(sizes, job.model.layout().size, job.training)
+    return job.rounds.count * job.rounds.cohort * population.clients * each

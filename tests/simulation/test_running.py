@@ -1,0 +1,116 @@
+"""`fedloom simulate` with virtual clients, and with a process for each of the same clients."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedloom.command import main
+from fedloom.data.config import SourceConfig
+from fedloom.data.prepare import prepare
+from fedloom.job import load_job
+from fedloom.learning.model_file import load
+from simulation.handing_out import job_of_files, write_parts
+from simulation.history import History
+from simulation.job_file import write_job
+from simulation.population.build import build
+
+JOB = """
+name = "digits"
+seed = 3
+[model]
+inputs = 64
+hidden = [16]
+outputs = 10
+[data]
+features = ["x"]
+target = "y"
+classes = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+{data}
+[training]
+loss = "cross_entropy"
+learning_rate = 0.1
+batch_size = 16
+[rounds]
+count = 6
+devices = 4
+over_selection = 1.0
+[simulation]
+dataset = "digits"
+clients = 4
+test_fraction = 0.2
+"""
+
+
+@pytest.fixture
+def job_path(tmp_path: Path) -> Path:
+    path = tmp_path / "job.toml"
+    path.write_text(JOB.format(data=""))
+    return path
+
+
+def simulate(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, object]:
+    """What it prints with --json."""
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", *map(str, arguments), "--json"])
+    assert not ended.value.code
+    return json.loads(capsys.readouterr().out)  # type: ignore[no-any-return]
+
+
+def test_virtual_clients_are_the_default_where_the_job_says_how_many(
+    job_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = simulate(capsys, job_path, "--rounds", 3, "--workers", 1, "--out", tmp_path / "out")
+    assert out["rounds"] == 3
+    assert out["metrics"]["test_accuracy"] > 0.5  # type: ignore[index]
+    history = History.from_json((tmp_path / "out" / "history.json").read_bytes())
+    assert (history.engine, history.rounds) == ("cohort", [0, 1, 2, 3])
+    assert load(Path(history.model_path)).spec.hidden == (16,)
+
+
+@pytest.mark.broker
+def test_processes_come_to_the_same_curve(job_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    virtual = simulate(capsys, job_path, "--out", tmp_path / "virtual")
+    real = simulate(capsys, job_path, "--engine", "processes", "--out", tmp_path / "real")
+    assert len(list((tmp_path / "real" / "clients").iterdir())) == 4
+    for name, within in (("accuracy", 0.05), ("loss", 0.1)):
+        assert real["metrics"][name] == pytest.approx(virtual["metrics"][name], abs=within)  # type: ignore[index]
+    weights = [load(Path(str(each["model"]))).weights for each in (virtual, real)]
+    untrained = np.linalg.norm(weights[0])
+    assert np.linalg.norm(weights[0] - weights[1]) < 0.2 * untrained  # the order of samples is another
+
+
+@pytest.mark.parametrize("holdout", ['[data.holdout]\nby = "tail"', '[data.holdout]\nby = "random"\nfraction = 0.3'])
+def test_a_device_reads_what_its_virtual_client_has(tmp_path: Path, holdout: str) -> None:
+    path = tmp_path / "job.toml"
+    path.write_text(JOB.format(data=holdout))
+    job = load_job(path)
+    population = build(job, path, job.seed)
+    files = write_parts(job, population, tmp_path / "clients")
+    there = load_job(write_job(job_of_files(job), tmp_path / "there.toml"))
+    for client, file in enumerate(files):
+        read = prepare(SourceConfig(str(file)), there.data, there.training.loss, there.seed)
+        ids = np.array([client])
+        for part, samples in zip(read, (population.training(ids), population.holdout(ids)), strict=True):
+            np.testing.assert_array_equal(part.x, population.pool.x[samples.rows])
+            np.testing.assert_array_equal(part.y, population.pool.y[samples.rows])
+
+
+def test_a_job_is_written_as_it_was_read(job_path: Path, tmp_path: Path) -> None:
+    job = load_job(job_path)
+    assert load_job(write_job(job, tmp_path / "again.toml")) == job
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--processes", "2"], "--processes: is of engine processes; set simulation.clients"),
+        (["--engine", "processes", "--workers", "2"], "--workers: is of engine cohort"),
+    ],
+)
+def test_options_of_another_engine_are_refused(
+    job_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(["simulate", str(job_path), *arguments]) == 2
+    assert said in capsys.readouterr().err
