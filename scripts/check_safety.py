@@ -55,7 +55,10 @@ EXCEPTIONS = {
         "numpy.random",
     ): "the order of samples follows from the job's seed: a round can be verified",
     ("edge_client/training.py", "numpy.random"): "the order of samples follows from the job's seed",
-    ("simulation/cohort/shared.py", "pickle"): "what a process has written into a file without a name, for its children",
+    (
+        "simulation/cohort/shared.py",
+        "pickle",
+    ): "what a process has written into a file without a name, for its children",
 }
 """(file, name) → why it is right there. One that is not needed any more is an error too."""
 

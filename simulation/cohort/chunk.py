@@ -8,12 +8,12 @@ from fedloom.learning.layout import Array
 from fedloom.learning.metrics import Metrics, Sums
 from fedloom.learning.plan import TrainPlan
 from simulation.cohort import reading
-from simulation.cohort.fit import CohortFit
 from simulation.cohort.measuring import by_client, mean_losses, metric_sums
 from simulation.cohort.outcome import nothing
 from simulation.cohort.own import Own
 from simulation.cohort.sending import Sending
 from simulation.cohort.task import Common, Context, Mask, Outcome, Task
+from simulation.cohort.trainer import CohortFit
 from simulation.cohort.trainers import Trainers, Whose
 from simulation.population.base import Samples
 from strategies.base import Matrix
@@ -46,7 +46,6 @@ class Chunk:
             self._train_own()
         if self._common.plan.measure_loss:
             self._measure_losses()
-        deltas[:] = 0.0
         rate_sums = self._train_everybody(deltas)
         controls = self._controls(deltas, rate_sums)
         sending = Sending(self._job, self._common.round, self._task.ids)
@@ -117,10 +116,14 @@ class Chunk:
     def _train_everybody(self, deltas: Matrix) -> NDArray[np.float64]:
         """Fill in deltas and figures; returns (c,) the sums of learning rates."""
         term = self._term()
-        fit = self._fit("everybody", self._common.plan, self._own.start, term)
+        is_direct = len(self._able) == len(deltas) and deltas.shape[1] == self._common.weights.size
+        fit = self._fit("everybody", self._common.plan, self._own.start, term, out=deltas if is_direct else None)
         able, is_sound = self._able, ~fit.diverged
         trained = able[is_sound]
-        deltas[trained] = fit.deltas[is_sound, : deltas.shape[1]]
+        if not is_direct:
+            deltas[able] = fit.deltas[:, : deltas.shape[1]]
+        if len(trained) < len(deltas):
+            deltas[np.isin(np.arange(len(deltas)), trained, invert=True)] = 0.0
         rate_sums = np.ones(len(deltas))
         found = (fit.samples, fit.steps, fit.loss_sum, fit.rate_sum)
         given = (self._outcome.samples, self._outcome.steps, self._outcome.train_losses, rate_sums)
@@ -132,7 +135,13 @@ class Chunk:
         return rate_sums
 
     def _fit(
-        self, whose: Whose, plan: TrainPlan, start: Array, linear: Array | None = None, anchor: Array | None = None
+        self,
+        whose: Whose,
+        plan: TrainPlan,
+        start: Array,
+        linear: Array | None = None,
+        anchor: Array | None = None,
+        out: Matrix | None = None,
     ) -> CohortFit:
         """Of those that are able; `start`, (p,) or (c, p), and `linear` are of all of the chunk."""
         samples = self._training()
@@ -140,7 +149,7 @@ class Chunk:
         rng = np.random.default_rng([self._job.seed, self._common.round, self._task.chunk, *_SALTS[whose]])
         linear = None if linear is None else self._of_able(linear)
         start = start if start.ndim == 1 else self._of_able(start)
-        return self._trainers.of(whose, plan).fit(start, shards, rng, linear, anchor)
+        return self._trainers.of(whose, plan).fit(start, shards, rng, linear, anchor, out)
 
     def _of_able(self, matrix: Array) -> Array:
         rows: Array = matrix if len(self._able) == len(matrix) else matrix[self._able]

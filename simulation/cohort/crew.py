@@ -42,6 +42,7 @@ class OneHand:
 
     def __init__(self, context: Context) -> None:
         self._worker = Worker(context)
+        self._memory: Matrix = allocate((0, 0))
         self._limits = threadpool_limits(1, "blas")
 
     def __enter__(self) -> Self:
@@ -53,8 +54,10 @@ class OneHand:
         self._limits.restore_original_limits()
 
     def matrix(self, rows: int, columns: int) -> Matrix:
-        """New memory each time."""
-        return allocate((rows, columns))
+        """The same memory for each round, as far as it is enough: new memory costs more than what is written there."""
+        if self._memory.size < rows * columns:
+            self._memory = allocate((rows, columns))
+        return self._memory.reshape(-1)[: rows * columns].reshape(rows, columns)
 
     def run(self, common: Common, tasks: Sequence[AnyTask], deltas: Matrix) -> Iterator[Outcome]:
         """One after the other, as they are asked for."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fedloom.job import Job
 from fedloom.learning.layout import Array, Vector
-from simulation.cohort.fit import CohortFit
+from simulation.cohort.trainer import CohortFit
 from strategies.base import Matrix
 
 

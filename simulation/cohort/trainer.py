@@ -70,14 +70,18 @@ class CohortTrainer:
         rng: np.random.Generator,
         linear: Array | None = None,
         anchor: Array | None = None,
+        out: Array | None = None,
     ) -> CohortFit:
         """Train every client from `start`, which is (p,) for all or (c, p); `linear` and `anchor` as in `Trainer.fit`,
         each (p,) or (c, p). `rng` decides order and dropout, and nothing else.
+        The deltas are put into `out` (c, p), if given.
         """
         samples = shards.samples
         count = len(samples)
+        deltas: Array = np.empty((count, self._size), self._dtype) if out is None else out
+        deltas[samples == 0] = 0.0
         fit = CohortFit(
-            np.zeros((count, self._size), self._dtype),
+            deltas,
             samples,
             np.zeros(count, np.intp),
             np.zeros(count, np.intp),
@@ -126,6 +130,13 @@ class CohortTrainer:
 def _of(values: Array, clients: NDArray[np.intp]) -> Array:
     """(p,) as it is; of (c, p) the clients' rows."""
     return values if values.ndim == 1 else values[clients]
+
+
+def _places(numbers: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """A slice, which is a view, where the numbers follow each other, as they do where clients are alike."""
+    if len(numbers) and (np.diff(numbers) == 1).all():
+        return slice(int(numbers[0]), int(numbers[-1]) + 1)
+    return numbers
 
 
 class _Walk:
@@ -191,7 +202,11 @@ class _Walk:
         length = self._group.epoch_steps
         sums, counts = self._losses(steps - (steps - 1) // length * length)
         start = self._start if self._start.ndim == 1 else self._start[which]
-        fit.deltas[clients] = self._walker.weights[which] - start
+        rows, own = _places(clients), _places(which)
+        if isinstance(rows, slice):
+            np.subtract(self._walker.weights[own], start, out=fit.deltas[rows])
+        else:
+            fit.deltas[rows] = self._walker.weights[own] - start
         fit.steps[clients] = steps
         fit.epochs[clients] = steps // length
         fit.loss_sum[clients], fit.loss_samples[clients] = sums[which], counts[which]
