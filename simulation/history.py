@@ -14,6 +14,7 @@ from fedloom.learning.metrics import lower_is_better
 from fedloom.suggest import closest
 from fedloom.wire.messages import Phase
 from simulation.curves import crossing
+from simulation.world.summary import Attempt
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,6 +62,9 @@ class History(msgspec.Struct):
     """Of all devices, simulated; joules."""
     updates: list[int] = []
     """How many updates were fused."""
+    attempts: list[list[Attempt]] = []
+    """What each training round took on the virtual clock: the attempts that came to nothing, and last the one that was
+    done. Empty where there is no such clock."""
     clients: dict[str, list[float]] = {}
     """Figures of the last model by client, of those that evaluated it: name to one value a client."""
     model_path: str = ""
@@ -91,6 +95,20 @@ class History(msgspec.Struct):
             self.simulated_s.append(simulated_s)
         if energy_j is not None:
             self.energy_j.append(energy_j)
+
+    def lived(self, *, updates: int, seconds: float, attempts: Sequence[Attempt]) -> None:
+        """Take in what a training round, the next one, has cost on the virtual clock and on the wall's."""
+        began_s = self.attempts[-1][-1].closed_s if self.attempts else 0.0
+        costs = [each.cost for each in attempts]
+        self.trained(
+            updates=updates,
+            seconds=seconds,
+            update_bytes=round(sum(each.up_bytes for each in costs)),
+            model_bytes=round(sum(each.down_bytes for each in costs)),
+            simulated_s=attempts[-1].closed_s - began_s,
+            energy_j=sum(each.joules for each in costs),
+        )
+        self.attempts.append(list(attempts))
 
     def add(self, notice: AnyNotice) -> None:
         """Take in one notice of an aggregator."""

@@ -1,9 +1,9 @@
 """Who takes part in a round: by the rules of `aggregator.cohort`, without an object a client where none is needed.
 
-Nobody is over-selected: who is invited here answers, unless a world says otherwise.
+Nobody is over-selected unless the round is on a virtual clock: who is invited answers where there is none.
 """
 
-from typing import NamedTuple
+import math
 
 import msgspec
 import numpy as np
@@ -15,46 +15,42 @@ from aggregator.round import fewest_updates
 from fedloom.job import Job
 from fedloom.wire.messages import Phase
 from simulation.cohort.sending import device_id
-from simulation.cohort.task import Mask
 from simulation.population.base import Ids
+from simulation.world.door import Chosen
 
 PHASE_NUMBERS = {Phase.TRAIN: 1, Phase.EVALUATE: 2}
 _SHUFFLED = 1 << 20
 """Clients up to which the draw is the aggregator's to the number; of more, it takes a time that does not grow."""
 
 
-class Drawn(NamedTuple):
-    """The clients of a round."""
-
-    ids: Ids
-    """(n,) rising."""
-    evaluates: Mask
-    """(n,)"""
-    target: int
-    """Updates that are aimed at."""
-
-
 class Chooser:
-    """Draws as the aggregator of a fleet with as many devices, all of them ready."""
+    """Draws as the aggregator of a fleet with as many devices."""
 
     def __init__(self, job: Job, clients: int, memory: Memory) -> None:
-        self._rounds = msgspec.structs.replace(job.rounds, over_selection=1.0)
+        self._rounds = job.rounds
+        self._everybody = msgspec.structs.replace(job.rounds, over_selection=1.0)
+        self._buffer = job.asynchronous.buffer if job.asynchronous else 0
         self._seed, self._clients, self._memory = job.seed, clients, memory
 
-    def draw(self, phase: Phase, round_number: int, attempt: int) -> Drawn:
-        """Of a round."""
+    def draw(self, phase: Phase, round_number: int, attempt: int, ready: Ids | None = None) -> Chosen:
+        """Of a round; `ready`, rising, are the clients that are there: None is all of them, who answer, too."""
         seed = (self._seed, round_number, attempt, PHASE_NUMBERS[phase])
         if self._memory.rule.remembers and phase is Phase.TRAIN:
-            return self._by_rule(phase, round_number, seed)
-        rounds, clients = self._rounds, self._clients
+            return self._by_rule(phase, round_number, seed, ready)
+        rounds = self._everybody if ready is None else self._rounds
+        clients = self._clients if ready is None else len(ready)
         if phase is Phase.EVALUATE:
-            count = evaluating = share_of(clients, rounds.evaluate)
+            target = count = evaluating = share_of(clients, rounds.evaluate)
         else:
-            count = min(clients, max(share_of(clients, rounds.cohort), fewest_updates(phase, rounds)))
+            fewest = max(fewest_updates(phase, rounds), self._buffer)
+            target = min(clients, max(share_of(clients, rounds.cohort), fewest))
+            count = min(clients, math.ceil(target * rounds.over_selection))
+            target = min(target, self._buffer) if self._buffer else target
             evaluating = share_of(count, rounds.evaluate) if rounds.evaluate else 0
         drawn = _uniform(clients, count, seed)
         order = np.argsort(drawn)
-        return Drawn(drawn[order], order < evaluating, count)
+        ids = drawn[order] if ready is None else ready[drawn[order]]
+        return Chosen(ids, order < evaluating, target)
 
     def heard(self, standings: list[Standing], asked: Ids, round_number: int) -> None:
         """What a round has told, for rules that remember."""
@@ -67,11 +63,12 @@ class Chooser:
         """Whether `heard` makes any difference."""
         return self._memory.rule.remembers
 
-    def _by_rule(self, phase: Phase, round_number: int, seed: tuple[int, ...]) -> Drawn:
-        ready = [device_id(client) for client in range(self._clients)]
-        cohort = choose(phase, ready, self._rounds, seed, 0, round_number, self._memory)
+    def _by_rule(self, phase: Phase, round_number: int, seed: tuple[int, ...], ready: Ids | None) -> Chosen:
+        rounds = self._everybody if ready is None else self._rounds
+        there = [device_id(client) for client in (range(self._clients) if ready is None else ready.tolist())]
+        cohort = choose(phase, there, rounds, seed, self._buffer, round_number, self._memory)
         ids = np.array([int.from_bytes(each.device, "big") - 1 for each in cohort.invitations], np.intp)
-        return Drawn(ids, np.array([each.evaluate for each in cohort.invitations], np.bool_), cohort.target)
+        return Chosen(ids, np.array([each.evaluate for each in cohort.invitations], np.bool_), cohort.target)
 
 
 def _uniform(clients: int, count: int, seed: tuple[int, ...]) -> Ids:

@@ -145,7 +145,7 @@ class Chunk:
     ) -> CohortFit:
         """Of those that are able; `start`, (p,) or (c, p), and `linear` are of all of the chunk."""
         samples = self._training()
-        shards = reading.shards(self._context, self._task.ids[self._able], samples)
+        shards = reading.shards(self._context, self._task.ids[self._able], samples, self._common.round)
         rng = np.random.default_rng([self._job.seed, self._common.round, self._task.chunk, *_SALTS[whose]])
         linear = None if linear is None else self._of_able(linear)
         start = start if start.ndim == 1 else self._of_able(start)

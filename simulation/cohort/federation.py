@@ -1,4 +1,4 @@
-"""A federation of virtual clients in synchronous rounds: the aggregator's steps over a crew's work.
+"""A federation of virtual clients: the aggregator's steps over a crew's work.
 
 It tells of itself in the aggregator's notices, so that whoever follows a fleet can follow this, too.
 """
@@ -24,15 +24,18 @@ from fedloom.learning.model import Model
 from fedloom.wire.messages import Phase
 from simulation.cohort.choosing import Chooser
 from simulation.cohort.crew import Crew, MakeCrew
+from simulation.cohort.gathering import gather
 from simulation.cohort.memory import ClientMemory
 from simulation.cohort.preparing import context_of, standardiser_of
-from simulation.cohort.round import Asked, Done, admitted, tested, work
+from simulation.cohort.round import Asked, Done, admitted, tested
 from simulation.cohort.server import Server
 from simulation.cohort.standings import standings
 from simulation.cohort.task import Common, Context, Mask
+from simulation.cohort.timetable import Entrants, make_timetable
 from simulation.cohort.updates import Figures as UpdateFigures
 from simulation.history import History
 from simulation.population.base import Population
+from simulation.world.attackers import attackers_of
 from strategies import FusionError
 
 TEST = "test_"
@@ -64,6 +67,13 @@ class Federation:
         self._server = Server(job, where, root_set)
         self._chooser = Chooser(job, population.clients, Memory(create_rule(job, str(where))))
         self._clients = ClientMemory(job, self._server.first_plan)
+        self._attackers = attackers_of(job.simulation, population.clients, job.seed)
+        plan, refuse = self._server.first_plan, self._attackers.refused
+        self._timetable = make_timetable(job, where, population, self._chooser, refuse, plan)
+        self._commons: dict[int, Common] = {}
+        """Of the rounds from whose models a client may still train."""
+        self._moved = np.zeros(job.shared_layout.size, np.float32)
+        """(b,) what the last round has added to what is shared of the model."""
         self._figures: list[Figures] = []
 
     @property
@@ -89,6 +99,7 @@ class Federation:
             yield self._statistics(step)
             step = after(step, self._job, ())
         context = context_of(self._job, self._population, self._server.standardiser)
+        context = context._replace(attackers=self._attackers)
         with self._make_crew(context) as crew:
             while step.phase is not Phase.DONE:
                 step = yield from self._round(step, crew, context)
@@ -105,41 +116,50 @@ class Federation:
 
     def _round(self, step: Step, crew: Crew, context: Context) -> Generator[AnyNotice, None, Step]:
         began_s, trains = time.monotonic(), step.phase is Phase.TRAIN
-        drawn = self._chooser.draw(*step)
-        yield RoundOpened(step.round, step.attempt, step.phase, len(drawn.ids), drawn.target)
+        entrants = self._timetable.round(step)
+        yield RoundOpened(step.round, step.attempt, step.phase, len(entrants.chosen.ids), entrants.chosen.target)
         server = self._server
         plan, control = (server.plan(step.round), server.broadcast()) if trains else (self._job.training, None)
         common = Common(step.round, plan, trains, server.weights, control)
-        asked = self._clients.asked(drawn.ids, drawn.evaluates, server.weights, trains=trains)
-        done = work(crew, context, common, asked)
-        is_in = admitted(done, self._job) if trains else done.is_able
-        reason = ""
+        self._keep(common)
+        asked, done = gather(crew, context, self._clients, entrants, self._commons, step.round)
+        is_in, reason = done.is_able, ""
         if trains:
-            self._remember(step, asked, done, is_in)
-            reason = self._fuse(step, asked, done, is_in)
+            self._attackers.spoil(asked.ids, done.deltas, done.is_able, self._moved, step.round)
+            is_in = admitted(done, self._job)
+            self._remember(step, entrants, asked, done, is_in)
+            reason = self._fuse(step, entrants, asked, done, is_in)
             self._clients.settled(asked, done, is_in & (not reason), plan)
         metrics = {} if reason else self._metrics(done, trains)
         closed = _closed(step, done, is_in, reason, metrics, time.monotonic() - began_s)
         if trains and not reason:
-            self._note(closed, common, len(drawn.ids))
+            self._note(closed, common, entrants)
         if metrics:
             self.history.measured(step.round - 1, metrics)
             self._figures = remember([*self._figures, metrics], self._job.stopping)
         yield closed
         return self._after(step, reason)
 
-    def _remember(self, step: Step, asked: Asked, done: Done, is_in: Mask) -> None:
+    def _keep(self, common: Common) -> None:
+        """What this round tells its clients, as long as an answer to it counts."""
+        most = self._job.asynchronous.max_staleness if self._job.asynchronous else 0
+        kept = {number: each for number, each in self._commons.items() if number >= common.round - most}
+        self._commons = kept | {common.round: common}
+
+    def _remember(self, step: Step, entrants: Entrants, asked: Asked, done: Done, is_in: Mask) -> None:
         """Where the rule that chooses looks at it."""
         if self._chooser.remembers:
             told = standings(self._job, self._population, asked, done, is_in, step.round)
-            self._chooser.heard(told, asked.ids, step.round)
+            self._chooser.heard(told, entrants.chosen.ids, step.round)
 
-    def _fuse(self, step: Step, asked: Asked, done: Done, is_in: Mask) -> str:
+    def _fuse(self, step: Step, entrants: Entrants, asked: Asked, done: Done, is_in: Mask) -> str:
         """Make the next model; why there is none, or nothing."""
-        count, needed = int(is_in.sum()), fewest_updates(step.phase, self._job.rounds)
-        if count < needed:  # who declines or is refused lowers the quorum, and here nobody is silent
+        count, needed = len(np.unique(asked.ids[is_in])), fewest_updates(step.phase, self._job.rounds)
+        if count < needed:  # who declines or is refused lowers the quorum, and who is silent is not among these
             return "; ".join([f"{count} updates of {needed} needed", *done.reasons[:3]])
-        figures = UpdateFigures(asked.ids, done.samples, done.steps, done.losses)
+        staleness = step.round - entrants.bases if self._job.asynchronous else None
+        figures = UpdateFigures(asked.ids, done.samples, done.steps, done.losses, staleness)
+        before = self._server.weights
         try:
             if is_in.all():
                 self._server.fuse(step.round, figures, done.deltas, done.controls)
@@ -148,11 +168,15 @@ class Federation:
                 self._server.fuse(step.round, figures.of(np.flatnonzero(is_in)), done.deltas[is_in], controls)
         except FusionError as error:
             return str(error)
+        self._moved = (self._server.weights - before)[: self._moved.size]
         return ""
 
-    def _note(self, closed: RoundClosed, common: Common, invited: int) -> None:
+    def _note(self, closed: RoundClosed, common: Common, entrants: Entrants) -> None:
+        if entrants.attempts:
+            self.history.lived(updates=closed.accepted, seconds=closed.seconds, attempts=entrants.attempts)
+            return
         beside = 0 if common.control is None else common.control.size
-        model_bytes = 4 * invited * (common.weights.size + beside)
+        model_bytes = 4 * len(entrants.ids) * (common.weights.size + beside)
         self.history.trained(
             updates=closed.accepted, seconds=closed.seconds, update_bytes=closed.bytes, model_bytes=model_bytes
         )

@@ -2,20 +2,24 @@
 
 import numpy as np
 
+from fedloom.data.prepare import REGRESSION
 from fedloom.learning.dataset import Dataset
 from fedloom.learning.layout import Array
 from simulation.cohort.shards import Shards
-from simulation.cohort.task import Context
+from simulation.cohort.task import Context, Mask
 from simulation.population.base import Ids, Samples
+from simulation.world.attacks import flipped
 
 
-def shards(context: Context, ids: Ids, samples: Samples) -> Shards:
-    """To train on: rows of the pool, or of a copy where these clients see other features than the pool has."""
+def shards(context: Context, ids: Ids, samples: Samples, round_number: int) -> Shards:
+    """To train on: rows of the pool, or of a copy where these clients see something else than the pool has."""
     altered = _altered(context, ids, samples)
+    if (flips := _flips(context, ids, samples, round_number)) is not None:
+        x = context.x[samples.rows] if altered is None else altered
+        return _copied(context, x, samples, flips)
     if altered is None:
         return Shards(context.x, context.targets, samples.rows, samples.starts, context.row_weights)
-    weights = None if context.row_weights is None else context.row_weights[samples.rows]
-    return Shards(altered, context.targets[samples.rows], np.arange(len(samples.rows)), samples.starts, weights)
+    return _copied(context, altered, samples)
 
 
 def dataset(context: Context, ids: Ids, samples: Samples) -> Dataset:
@@ -28,6 +32,23 @@ def features(context: Context, ids: Ids, samples: Samples) -> Array:
     altered = _altered(context, ids, samples)
     x: Array = context.x[samples.rows] if altered is None else altered
     return x
+
+
+def _copied(context: Context, x: Array, samples: Samples, flips: Mask | None = None) -> Shards:
+    """Of features x (Σn, d), with the targets of some of them flipped."""
+    weights = None if context.row_weights is None else context.row_weights[samples.rows]
+    targets = context.targets[samples.rows]
+    if flips is not None:
+        targets[flips] = flipped(targets[flips], context.job.training.loss in REGRESSION)
+    return Shards(x, targets, np.arange(len(samples.rows)), samples.starts, weights)
+
+
+def _flips(context: Context, ids: Ids, samples: Samples, round_number: int) -> Mask | None:
+    """(Σn,) which of the samples have a wrong label; None: none of them."""
+    if context.attackers is None or not context.attackers.flip_labels:
+        return None
+    is_attacker = context.attackers.among(ids, round_number)
+    return np.repeat(is_attacker, samples.sizes) if is_attacker.any() else None
 
 
 def _altered(context: Context, ids: Ids, samples: Samples) -> Array | None:

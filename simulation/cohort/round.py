@@ -51,12 +51,17 @@ class Done(NamedTuple):
     """Of all vectors that were sent, as encoded."""
 
 
-def work(crew: Crew, context: Context, common: Common, asked: Asked) -> Done:
-    """Have a crew do a round."""
-    tasks = _cut(context, common, asked)
+def work(
+    crew: Crew, context: Context, common: Common, asked: Asked, *, first_chunk: int = 0, tests: bool = True
+) -> Done:
+    """Have a crew do a round: those who are asked, and the test set if it is wanted.
+
+    `first_chunk` numbers the chunks, and so their random numbers, where a round has several such works.
+    """
+    tasks = _cut(context, common, asked, first_chunk)
     rows = len(asked.ids) if common.trains else 0
     deltas = crew.matrix(rows, context.job.shared_layout.size)
-    outcomes = list(crew.run(common, [*tasks, *_tests(context)], deltas))
+    outcomes = list(crew.run(common, [*tasks, *(_tests(context) if tests else ())], deltas))
     done = _put_together(tasks, outcomes[: len(tasks)], deltas)
     return done._replace(test=_total(outcomes[len(tasks) :]), sent_bytes=_sent_bytes(context.job, done))
 
@@ -89,12 +94,12 @@ def _sent_bytes(job: Job, done: Done) -> int:
     return vectors * encoded_bytes(job.update.encoding, job.shared_layout.size, job.update.options)
 
 
-def _cut(context: Context, common: Common, asked: Asked) -> list[Task]:
+def _cut(context: Context, common: Common, asked: Asked, first_chunk: int) -> list[Task]:
     sizes = context.population.sizes(asked.ids)
     cuts = boundaries(sizes, common.weights.size, common.plan)
     return [
         Task(chunk, first, *(None if each is None else each[first:last] for each in asked))  # type: ignore[arg-type]  # ids and evaluates are never None
-        for chunk, (first, last) in enumerate(cuts)
+        for chunk, (first, last) in enumerate(cuts, first_chunk)
     ]
 
 

@@ -16,6 +16,7 @@ from fedloom.learning.metrics import Sums
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.standardise import Standardiser
 from simulation.population.base import Ids, Population
+from simulation.world.attackers import Attackers
 from strategies.base import Matrix
 
 Mask = NDArray[np.bool_]
@@ -35,6 +36,7 @@ class Context(NamedTuple):
     test: Dataset | None
     """Standardised likewise."""
     standardiser: Standardiser | None
+    attackers: Attackers | None = None
 
 
 class Common(NamedTuple):

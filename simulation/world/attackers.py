@@ -3,6 +3,7 @@
 import numpy as np
 
 from fedloom.learning.layout import Vector
+from fedloom.simulated import Simulation
 from fedloom.simulated_world import Attack
 from simulation.world.attacks import ATTACKS, Seen
 from simulation.world.draws import Draws, Ids, Mask, Stream
@@ -39,6 +40,15 @@ class Attackers:
         """(c,) whose updates of this round will not be admitted, as anybody can tell beforehand."""
         return self.among(ids, round_number) & (self.attack.kind == "nan")
 
+    def spoil(self, ids: Ids, deltas: Matrix, is_able: Mask, moved: Vector, round_number: int) -> None:
+        """Put what the attackers send in the place of their rows of `deltas` (c, p): of those that send anything.
+
+        `moved` (p,) is what the last round has added to the model.
+        """
+        is_attacker = self.among(ids, round_number) & is_able
+        if is_attacker.any() and self.attack.kind != "label_flip":
+            deltas[is_attacker] = self.forge(deltas[is_able], is_attacker[is_able], moved, round_number)
+
     def forge(self, deltas: Matrix, is_attacker: Mask, moved: Vector, round_number: int) -> Matrix:
         """(f, p) what the attackers among a round's devices send in the place of their rows of `deltas` (c, p).
 
@@ -49,3 +59,9 @@ class Attackers:
             return seen.own
         rng = np.random.default_rng((self._seed, _TAG, round_number))
         return ATTACKS[self.attack.kind](seen, self.attack.strength, rng)
+
+
+def attackers_of(simulation: Simulation | None, clients: int, seed: int) -> Attackers:
+    """Of a job; nobody, where it names none."""
+    attack = simulation.attack if simulation else None
+    return Attackers(attack or Attack("none"), clients, seed)
