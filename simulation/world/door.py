@@ -59,11 +59,11 @@ class Door:
         Raises:
             StandstillError: there never are.
         """
-        self.time_s = self._world.ready_time_s(self._needed, max(self.time_s, self._patience.until_s))
+        self.time_s, ready = self._world.gathered(self._needed, max(self.time_s, self._patience.until_s))
         self._needed = self._fewest
         self._attempt = self._attempt + 1 if number == self._round else 1
         self._round = number
-        return self._absence.open(self._world.ready(self.time_s), self._fewest), self._attempt
+        return self._absence.open(ready, self._fewest), self._attempt
 
     def close(self, closed_s: float, spoke: Ids, silent: Ids, *, is_done: bool) -> None:
         """An attempt is over.

@@ -1,5 +1,6 @@
 """When devices are there: each an interval after the other, on the virtual clock, in seconds from the job's start."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -43,24 +44,23 @@ class Diurnal(NamedTuple):
 
     def until(self, ids: Ids, time_s: Times) -> Numbers:
         """The end of the day that it is in."""
-        begins = self._begins(ids, time_s)
+        begins = self._begins(ids, time_s, (-1, 0, 1) if self.times.jitter_h else (0, 1))
         ends = begins + self.times.share * DAY_S
         result: Numbers = np.where((begins <= time_s) & (time_s < ends), ends, -np.inf).max(axis=0)
         return result
 
     def again(self, ids: Ids, time_s: Times) -> Numbers:
         """At once, or when the next day begins."""
-        begins = self._begins(ids, time_s)
+        begins = self._begins(ids, time_s, (-1, 0, 1, 2) if self.times.jitter_h else (0, 1, 2))
         is_over = begins + self.times.share * DAY_S <= time_s
         result: Numbers = np.where(is_over, np.inf, np.maximum(begins, time_s)).min(axis=0)
         return result
 
-    def _begins(self, ids: Ids, time_s: Times) -> Numbers:
-        """(4, c) of the days around `time_s`; they do not run into each other."""
+    def _begins(self, ids: Ids, time_s: Times, days: Sequence[int]) -> Numbers:
+        """(d, c) of some days around that of `time_s`, which is 0, or 1 if it has just begun; none overlap."""
         start = self.draws.uniform(Stream.DAY_START, ids) * self.times.spread_h * 3600.0
         today = np.floor((time_s - start) / DAY_S).astype(np.intp)
-        days = [today + offset for offset in (-1, 0, 1, 2)]
-        return np.stack([day * DAY_S + start + self._jitter_s(ids, day) for day in days])
+        return np.stack([(today + day) * DAY_S + start + self._jitter_s(ids, today + day) for day in days])
 
     def _jitter_s(self, ids: Ids, day: Ids) -> Numbers | float:
         if not self.times.jitter_h:

@@ -48,34 +48,27 @@ class World:
         """Who is there, with enough in the battery for a round; in order."""
         if self.is_always_there:
             return np.arange(self.clients)
-        return np.concatenate([ids[self._ready_from(ids, time_s) <= time_s] for ids in self._parts()])
+        return np.concatenate([self._ready_of(ids, time_s) for ids in self._parts()])
 
-    def ready_time_s(self, count: int, time_s: float) -> float:
-        """The first moment, `time_s` or later, at which so many are ready.
+    def gathered(self, count: int, time_s: float) -> tuple[float, Ids]:
+        """The first moment, `time_s` or later, at which so many are ready, and who they are.
 
         Raises:
             StandstillError: there is none.
         """
-        if self.is_always_there and count <= self.clients:
-            return time_s
-        for _ in range(_STEPS if count <= self.clients else 0):
-            ready_s = np.concatenate([self._ready_from(ids, time_s) for ids in self._parts()])
-            if (enough_s := float(np.partition(ready_s, count - 1)[count - 1])) <= time_s:
-                return time_s
-            if enough_s == np.inf:
+        for _ in range(_STEPS):
+            if len(ready := self.ready(time_s)) >= count:
+                return time_s, ready
+            then_s = self._enough_s(count, time_s)
+            if then_s == np.inf:
                 break
-            time_s = max(enough_s, time_s + _STEP_S)
+            time_s = max(then_s, time_s + _STEP_S)
         problem = f"from {time_s:,.0f} s on there are never again {count:,} of {self.clients:,} devices at once"
         raise StandstillError(f"{problem}; lower rounds.devices or rounds.min_updates, or see [simulation.devices]")
 
     def work(self, ids: Ids, time_s: float, moment: int) -> Work:
         """What the round that opens now takes of these, who are ready; `moment` is its number among all attempts."""
         return self._workshop.work(ids, self._presence.until(ids, time_s) - time_s, moment)
-
-    def stays_s(self, client: int, time_s: float) -> float:
-        """How long one device is there from now on; not above 0 where it is not."""
-        ids = np.array([client])
-        return float(self._presence.until(ids, time_s)[0]) - time_s
 
     def spend(self, ids: Ids, joules: Numbers, time_s: float) -> None:
         """Each of these, no two alike, has spent so much by now."""
@@ -85,6 +78,19 @@ class World:
     def _parts(self) -> Iterator[Ids]:
         for start in range(0, self.clients, _PART):
             yield np.arange(start, min(start + _PART, self.clients))
+
+    def _ready_of(self, ids: Ids, time_s: float) -> Ids:
+        there = ids[self._presence.until(ids, time_s) > time_s]
+        if self._batteries is None:
+            return there
+        return there[self._batteries.suffice(there, self._workshop.full_joules(there), time_s)]
+
+    def _enough_s(self, count: int, time_s: float) -> float:
+        """A moment before which so many are not ready; ∞ where they never are."""
+        if count > self.clients:
+            return np.inf
+        ready_s = np.concatenate([self._ready_from(ids, time_s) for ids in self._parts()])
+        return float(np.partition(ready_s, count - 1)[count - 1])
 
     def _ready_from(self, ids: Ids, time_s: float) -> Numbers:
         """(c,) a moment before which a device is not ready; it is now, where that is `time_s`."""

@@ -31,11 +31,8 @@ class Timed:
         self._seconds = np.array(seconds, np.float64)
         self._devices = Devices(sample_j=1.0, compute=Compute(1.0))
 
-    def ready(self, time_s: float):
-        return np.arange(self.clients)
-
-    def ready_time_s(self, count: int, time_s: float) -> float:
-        return time_s
+    def gathered(self, count: int, time_s: float):
+        return time_s, np.arange(self.clients)
 
     def work(self, ids, time_s: float, moment: int) -> Work:
         seconds: Numbers = self._seconds[ids]
