@@ -103,7 +103,7 @@ def check_simulation(simulation: Simulation, where: str) -> None:
     if partition.method == "key":
         _check_key(simulation, where)
     if not simulation.dataset:
-        _check_files(simulation, where)
+        check_files(simulation, where)
     if simulation.devices:
         check_devices(simulation.devices, where)
 
@@ -118,7 +118,12 @@ def _check_key(simulation: Simulation, where: str) -> None:
             raise ConfigError(where, f"simulation.{option}", problem, "leave it out")
 
 
-def _check_files(simulation: Simulation, where: str) -> None:
+def check_files(simulation: Simulation, where: str) -> None:
+    """Refuse what has no meaning where each data file is a client.
+
+    Raises:
+        ConfigError: names the key.
+    """
     if simulation.partition != Partition():
         problem = "each data file is a client already, so there is nothing to deal out"
         raise ConfigError(

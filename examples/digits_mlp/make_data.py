@@ -4,55 +4,24 @@ Each file holds `x` (n, pixels) float32 in [0, 1] and `y` (n,) int64. With --ske
 """
 
 import argparse
-import gzip
-import math
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_PIXELS = 1 << 28
-"""Bytes of images that an IDX file may hold: five times MNIST."""
-IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+from fedloom.errors import DataError
+from simulation.population import images
 
 Digits = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
-def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes, .gz or not.
-
-    Format: 0, 0, type (8 = unsigned byte), number of dimensions, each dimension as big-endian uint32, then the bytes.
-    """
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        head = file.read(4 + 4 * dimensions)
-        if len(head) < 4 + 4 * dimensions or head[:4] != bytes((0, 0, 8, dimensions)):
-            raise SystemExit(f"{path}: is not an IDX file of bytes in {dimensions} dimensions; give MNIST's own files")
-        shape = tuple(int.from_bytes(head[at : at + 4], "big") for at in range(4, len(head), 4))
-        size = math.prod(shape)
-        if size > MAX_PIXELS:
-            raise SystemExit(f"{path}: claims {size} bytes, more than {MAX_PIXELS}; give MNIST's own files")
-        body = file.read(size + 1)
-    if len(body) != size:
-        raise SystemExit(f"{path}: does not hold the {size} bytes that its header claims; download it again")
-    return np.frombuffer(body, np.uint8).reshape(shape)
-
-
 def load_mnist(folder: Path) -> Digits:
     """MNIST's 60,000 training images, from the files as they are distributed."""
-    images, labels = (
-        read_idx(_with_or_without_gz(folder / name), dimensions) for name, dimensions in ((IMAGES, 3), (LABELS, 1))
-    )
-    if len(images) != len(labels):
-        raise SystemExit(f"{folder}: {len(images)} images but {len(labels)} labels; give files that belong together")
-    return images.reshape(len(images), -1).astype(np.float32) / 255, labels.astype(np.int64)
-
-
-def _with_or_without_gz(path: Path) -> Path:
-    zipped = path.with_name(f"{path.name}.gz")
-    if not path.exists() and not zipped.exists():
-        raise SystemExit(f"{path}: there is no such file, nor a .gz; give --idx the folder with MNIST's files")
-    return path if path.exists() else zipped
+    try:
+        table = images.load(folder, images.TRAINING)
+    except DataError as error:
+        raise SystemExit(str(error)) from None
+    return table.numbers["x"], table.labels["y"]
 
 
 def load_small() -> Digits:

@@ -42,8 +42,8 @@ def read_npz(source: SourceConfig, wanted: Wanted, alive: Alive = nobody_watches
             alive()
             arrays[name] = _read_array(source, name, archive)
     _check_rows(source, arrays)
-    numbers = {name: _to_numbers(source, name, arrays[name]) for name in wanted.numbers}
-    labels = {name: _to_labels(source, name, arrays[name]) for name in wanted.labels}
+    numbers = {name: to_numbers(source, name, arrays[name]) for name in wanted.numbers}
+    labels = {name: to_labels(source, name, arrays[name]) for name in wanted.labels}
     return Table(numbers, labels, None)
 
 
@@ -76,7 +76,12 @@ def _check_rows(source: SourceConfig, arrays: dict[str, Array]) -> None:
         raise too_long(source)
 
 
-def _to_numbers(source: SourceConfig, name: str, array: Array) -> Numbers:
+def to_numbers(source: SourceConfig, name: str, array: Array) -> Numbers:
+    """A column of numbers.
+
+    Raises:
+        DataError: it has another shape or type, or holds what is not finite.
+    """
     if array.ndim > 2:
         problem = f"has shape {array.shape}"
         raise DataError(source.path, name, problem, "flatten each sample: (n,) or (n, k) is wanted")
@@ -93,7 +98,12 @@ def _to_numbers(source: SourceConfig, name: str, array: Array) -> Numbers:
     return column
 
 
-def _to_labels(source: SourceConfig, name: str, array: Array) -> Labels:
+def to_labels(source: SourceConfig, name: str, array: Array) -> Labels:
+    """A column of labels.
+
+    Raises:
+        DataError: it has another shape or type.
+    """
     if array.ndim != 1:
         raise DataError(source.path, name, f"has shape {array.shape}", "a label column must be (n,)")
     if array.dtype.kind not in "iufbU":

@@ -1,23 +1,27 @@
 """From a job's `[simulation]` to its population."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.data.prepare import REGRESSION, samples, wanted
-from fedloom.errors import ConfigError, DataError
+from fedloom.data.table import Labels, Wanted
+from fedloom.errors import ConfigError
 from fedloom.job import Job
 from fedloom.learning.dataset import Dataset
-from fedloom.simulated import Simulation
-from simulation.population import dirichlet, iid, quantity, shards
-from simulation.population.base import Population, generator
-from simulation.population.catalogue import open_dataset
+from fedloom.simulated import Simulation, check_files
+from simulation.population import drawn, exact, natural_key
+from simulation.population.base import Population, Rows, generator
+from simulation.population.catalogue import Opened, folder_of_clients, open_dataset
+from simulation.population.checks import check_method, check_pool, check_trained
 from simulation.population.dealt import Dealt
+from simulation.population.feature_skew import Seen
 from simulation.population.files import find_sources, of_files
 from simulation.population.holdout import split
-from simulation.population.rows import Owners, by_owner
-from simulation.population.top_up import topped_up
+from simulation.population.lazy import Drawn
+from simulation.population.rows import by_owner
 
 
 def build(job: Job, where: Path, seed: int, data: Path | None = None) -> Population:
@@ -29,39 +33,55 @@ def build(job: Job, where: Path, seed: int, data: Path | None = None) -> Populat
         InputError: the data is missing or does not fit the job, or cannot be dealt out as the job asks.
     """
     simulation = job.simulation or Simulation()
+    if data and simulation.dataset:
+        problem = f"{simulation.dataset!r} is dealt out, but a folder with a file a client is given, too ({data})"
+        raise ConfigError(str(where), "simulation.dataset", problem, "leave one of the two out")
     if not simulation.dataset:
         return of_files(job, find_sources(data or where.parent / "data", simulation.clients), seed)
-    opened = open_dataset(simulation.dataset, wanted(job.data, job.training.loss), where)
-    pool = samples(opened.source, opened.table, job.data, job.training.loss)
-    if pool.x.shape[1] != job.model.inputs:
-        problem = f"a sample has {pool.x.shape[1]} features, but the model takes {job.model.inputs}"
-        raise DataError(opened.source.path, "features", problem, "make data.features and model.inputs of the job agree")
-    test = samples(opened.source, opened.test, job.data, job.training.loss) if opened.test else None
-    dealt = np.arange(pool.samples)
+    if folder := folder_of_clients(simulation.dataset, where):
+        check_files(simulation, str(where))
+        return of_files(job, find_sources(folder, simulation.clients), seed)
+    check_method(job, simulation, str(where))
+    key = simulation.partition.key
+    columns = wanted(job.data, job.training.loss)
+    labels = tuple(dict.fromkeys((*columns.labels, key))) if key else columns.labels
+    opened = open_dataset(simulation.dataset, Wanted(columns.numbers, labels), where)
+    if job.data.window or job.data.groups:
+        return natural_key.of_recordings(job, opened.source, opened.table, key, seed)
+    return _of_samples(job, simulation, opened, str(where), seed)
+
+
+class _Parts(NamedTuple):
+    """What there is to deal out."""
+
+    pool: Dataset
+    test: Dataset | None
+    rows: Rows
+    """Of the pool, that clients may have."""
+    classes: NDArray[np.int64]
+    """(n,) of these rows; zeros where the job predicts numbers."""
+
+
+def _of_samples(job: Job, simulation: Simulation, opened: Opened, where: str, seed: int) -> Population:
+    loss, key = job.training.loss, simulation.partition.key
+    pool = samples(opened.source, opened.table, job.data, loss)
+    check_pool(job, simulation, opened.source, pool, where)
+    if opened.test and simulation.test_fraction:
+        problem = f"{simulation.dataset!r} has a test part of its own"
+        raise ConfigError(where, "simulation.test_fraction", problem, "leave it out")
+    test = samples(opened.source, opened.test, job.data, loss) if opened.test else None
+    rows = np.arange(pool.samples)
     if simulation.test_fraction:
-        test, dealt = _without_test(pool, simulation.test_fraction, seed)
-    _check_clients(simulation, len(dealt), str(where))
-    owners = np.full(pool.samples, -1, np.intp)
-    owners[dealt] = _owners(job, simulation, pool.y[dealt], str(where), generator(seed, "partition"))
-    train, held = split(by_owner(owners, simulation.clients), job.data.holdout, seed)
-    return Dealt(pool, test, train, held)
+        test, rows = _apart(pool, simulation.test_fraction, seed)
+    is_number = loss in REGRESSION
+    classes = np.zeros(len(rows), np.int64) if is_number else pool.y[rows].astype(np.int64, copy=False)
+    parts = _Parts(pool, test, rows, classes)
+    if simulation.samples:
+        return _drawn(job, simulation, parts, where, seed)
+    return _dealt(job, simulation, parts, opened.table.labels[key] if key else None, where, seed)
 
 
-def _check_clients(simulation: Simulation, rows: int, where: str) -> None:
-    """Refuse a population of which somebody would have nothing."""
-    partition, clients, field = simulation.partition, simulation.clients, "simulation.clients"
-    if not clients:
-        problem = "is missing: the data set does not say how many clients share it"
-        raise ConfigError(where, field, problem, "set it, as in clients = 100")
-    each = partition.pieces if partition.method == "shards" else partition.fewest
-    if clients * each > rows:
-        what = "samples" if each == 1 else f"times {each} samples"
-        problem = f"{clients:,} clients need {what} each a client, but there are {rows:,} to deal out"
-        remedy = f"set it to {rows // each:,} at most, or simulation.samples to let each draw so many with replacement"
-        raise ConfigError(where, field, problem, remedy)
-
-
-def _without_test(pool: Dataset, fraction: float, seed: int) -> tuple[Dataset, NDArray[np.intp]]:
+def _apart(pool: Dataset, fraction: float, seed: int) -> tuple[Dataset, Rows]:
     """What nobody gets, and the rows that are left."""
     order = generator(seed, "test").permutation(pool.samples)
     count = round(pool.samples * fraction)
@@ -69,27 +89,31 @@ def _without_test(pool: Dataset, fraction: float, seed: int) -> tuple[Dataset, N
     return Dataset(pool.x[kept], pool.y[kept]), np.sort(order[count:])
 
 
-def _owners(
-    job: Job,
-    simulation: Simulation,
-    targets: NDArray[np.int64] | NDArray[np.float32],
-    where: str,
-    rng: np.random.Generator,
-) -> Owners:
-    partition, clients, rows = simulation.partition, simulation.clients, len(targets)
-    if job.training.loss in REGRESSION and partition.method in ("dirichlet", "shards"):
-        problem = f"{partition.method!r} deals out classes, but the job predicts numbers"
-        raise ConfigError(where, "simulation.partition.method", problem, "choose iid, quantity, features or key")
-    classes = targets.astype(np.int64, copy=False)
-    match partition.method:
-        case "shards":
-            return shards.deal(classes, clients, partition.pieces, rng)
-        case "dirichlet" if partition.balanced:
-            return dirichlet.deal_balanced(classes, clients, partition.concentration, rng)
-        case "dirichlet":
-            owners = dirichlet.deal(classes, clients, partition.concentration, rng)
-        case "quantity":
-            owners = quantity.deal(rows, clients, partition.concentration, rng)
-        case _:
-            return iid.deal(rows, clients, rng)
-    return topped_up(owners, clients, partition.fewest, rng)
+def _dealt(job: Job, simulation: Simulation, parts: _Parts, column: Labels | None, where: str, seed: int) -> Dealt:
+    owners = np.full(parts.pool.samples, -1, np.intp)
+    clients = simulation.clients
+    if column is None:
+        exact.check_clients(simulation, len(parts.rows), where)
+        rng = generator(seed, "partition")
+        owners[parts.rows] = exact.deal(simulation.partition, clients, parts.classes, rng)
+    else:
+        owners[parts.rows], clients = natural_key.deal(column[parts.rows])
+    train, held = split(by_owner(owners, clients), job.data.holdout, seed)
+    check_trained(job, train.sizes, parts.pool.y[train.rows], where)
+    return Dealt(parts.pool, parts.test, train, held, _view(simulation, seed))
+
+
+def _drawn(job: Job, simulation: Simulation, parts: _Parts, where: str, seed: int) -> Drawn:
+    drawn.check_drawn(simulation, where)
+    sizes = drawn.sizes(simulation, len(parts.rows), seed)
+    draws = drawn.draws(simulation, parts.rows, parts.classes, seed)
+    check_trained(job, drawn.smallest(simulation, job.data.holdout), parts.classes, where)
+    view = _view(simulation, seed)
+    return Drawn(parts.pool, parts.test, simulation.clients, sizes, draws, job.data.holdout, seed, view)
+
+
+def _view(simulation: Simulation, seed: int) -> Seen | None:
+    partition = simulation.partition
+    if partition.method != "features":
+        return None
+    return Seen(simulation.clients, partition.noise, partition.rotation, seed)

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fedloom.data.config import SourceConfig
-from fedloom.data.prepare import ENDINGS, reader_of
-from fedloom.data.table import Table, Wanted, nobody_watches
+from fedloom.data.prepare import ENDINGS
+from fedloom.data.table import Table, Wanted, name_in_file
 from fedloom.errors import ConfigError
 from fedloom.suggest import closest
-from simulation.population import bundled
+from simulation.population import bundled, images, stored
 
-NAMES = bundled.NAMES
+WATCH = "watch"
+NAMES = tuple(sorted((*bundled.NAMES, *images.SETS, WATCH)))
 _FIELD = "simulation.dataset"
 
 
@@ -24,6 +25,20 @@ class Opened(NamedTuple):
     """The part that the data set itself keeps apart."""
 
 
+def folder_of_clients(name: str, where: Path) -> Path | None:
+    """The folder with a file a client, where that is what `name` stands for.
+
+    Raises:
+        ConfigError: it is the watches, and they are not installed.
+    """
+    if name == WATCH:
+        return examples_folder() / "watch" / "data"
+    folder = where.parent / name
+    if name in NAMES or not folder.is_dir() or any(folder.glob("*.npy")):
+        return None
+    return folder
+
+
 def open_dataset(name: str, wanted: Wanted, where: Path) -> Opened:
     """The columns `wanted` of a data set that the job in file `where` names.
 
@@ -32,12 +47,45 @@ def open_dataset(name: str, wanted: Wanted, where: Path) -> Opened:
         DataError: it cannot be read, or lacks a column.
     """
     if name in bundled.NAMES:
-        return Opened(SourceConfig(name), bundled.load(name), None)
+        return _checked(Opened(SourceConfig(name), bundled.load(name), None), wanted)
+    if name in images.SETS:
+        return _checked(_open_images(name, where), wanted)
     path = where.parent / name
-    if not path.is_file():
+    if not path.exists():
         close = closest(name, NAMES)
         hint = f"did you mean {close!r}? " if close else ""
-        remedy = f"{hint}data sets are {', '.join(NAMES)}, or a file beside the job ({', '.join(ENDINGS)})"
+        kinds = ", ".join((*ENDINGS, stored.PARQUET))
+        remedy = f"{hint}data sets are {', '.join(NAMES)}, or a file ({kinds}) or folder beside the job"
         raise ConfigError(str(where), _FIELD, f"there is neither a data set nor a file {name!r}", remedy)
-    source = SourceConfig(str(path), max_rows=1 << 40, max_bytes=1 << 40)
-    return Opened(source, reader_of(source)(source, wanted, nobody_watches), None)
+    source = stored.source_of(path)
+    return Opened(source, stored.read(source, wanted), None)
+
+
+def examples_folder() -> Path:
+    """The examples of this checkout.
+
+    Raises:
+        ConfigError: fedloom was installed without them.
+    """
+    for folder in (Path("examples"), Path(__file__).resolve().parents[2] / "examples"):
+        if (folder / "watch" / "job.toml").is_file():
+            return folder
+    raise ConfigError("examples", "", "are not installed", "run this in a checkout of fedloom's repository")
+
+
+def _open_images(name: str, where: Path) -> Opened:
+    folder = images.find(name)
+    if folder is None:
+        remedy = (
+            f"run: {images.SETS[name].install}; or set {images.VARIABLE} to a folder in which {name}/ has the four IDX "
+            "files (train-images-idx3-ubyte and so on, .gz or not)"
+        )
+        raise ConfigError(str(where), _FIELD, f"{name!r} is not on this machine", remedy)
+    return Opened(SourceConfig(str(folder)), images.load(folder, images.TRAINING), images.load(folder, images.TEST))
+
+
+def _checked(opened: Opened, wanted: Wanted) -> Opened:
+    for names, present in ((wanted.numbers, opened.table.numbers), (wanted.labels, opened.table.labels)):
+        for name in names:
+            name_in_file(opened.source, name, present)
+    return opened

@@ -91,7 +91,7 @@ def test_idx_files_fit_the_mnist_job(examples, generator, tmp_path, mnist):
     [
         (b"hello world, no digits here", "is not an IDX file"),
         (b"", "is not an IDX file"),
-        (bytes((0, 0, 8, 1)) + b"\xff\xff\xff\xff", "claims 4294967295 bytes"),
+        (bytes((0, 0, 8, 1)) + b"\xff\xff\xff\xff", "claims 4,294,967,295 bytes"),
         (bytes((0, 0, 8, 1)) + b"\x00\x00\x00\x05abc", "does not hold the 5 bytes"),
         (bytes((0, 0, 8, 1)) + b"\x00\x00\x00\x05abcdef", "does not hold the 5 bytes"),
         (bytes((0, 0, 8, 1)) + b"\x00\x00\x00\x03abc", "40 images but 3 labels"),

@@ -94,7 +94,7 @@ def test_a_file_beside_the_job_is_a_data_set(tmp_path) -> None:
         (
             {"dataset": "digits", "clients": 1000, "partition": {"method": "shards"}},
             10,
-            "simulation.clients: 1,000 clients need times 2 samples",
+            "simulation.clients: 1,000 clients with 2 samples each at least",
         ),
         (
             {"dataset": "diabetes", "clients": 10, "partition": {"method": "shards"}},
