@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulation.population import dirichlet, iid, quantity, shards
@@ -24,6 +24,7 @@ DEALERS = {
 
 
 @pytest.mark.parametrize("name", DEALERS)
+@settings(max_examples=30)
 @given(
     classes=st.lists(st.integers(0, 4), min_size=20, max_size=60), clients=st.integers(1, 10), seed=st.integers(0, 99)
 )
@@ -90,6 +91,7 @@ def test_quantity_skew_keeps_the_classes_alike() -> None:
     assert (np.abs(ones - sizes / 2) <= 4 * np.sqrt(sizes / 4) + 1).all()
 
 
+@settings(max_examples=30)
 @given(
     sizes=st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(any),
     fewest=st.integers(1, 5),
