@@ -37,6 +37,7 @@ COMMANDS = {
     "flower": Command("aggregator.flower.cli", "server,flower", "run an unmodified Flower ServerApp on the federation"),
     "doctor": Command("aggregator.doctor_cli", "server", "check clock, keys, disk and broker, and say what to do"),
     "simulate": Command("simulation.cli", "sim", "run a job on this machine: a broker, an aggregator and its devices"),
+    "partition": Command("simulation.partition_cli", "sim", "show who has which samples in a job's simulation"),
     "demo": Command("simulation.cli", "sim", "watch a fleet learn from real recordings, in about a minute"),
 }
 

@@ -61,8 +61,8 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clients: Count = 0
     """How many; not set with partition `key`, and not needed where each file is a client: the first so many, or all."""
     samples: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
-    """Of each client (with `quantity` on average), hold-out included, drawn with replacement, so that there may be more
-    clients than samples; 0: every sample is dealt out once."""
+    """Of each client (on average, where the partition makes sizes differ), hold-out included, drawn with replacement,
+    so that there may be more clients than samples; 0: every sample is dealt out once."""
     test_fraction: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
     """Share of the samples that no client gets and the global model is tested on; 0 where a data set has its own."""
     partition: Partition = Partition()

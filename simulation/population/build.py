@@ -105,11 +105,10 @@ def _dealt(job: Job, simulation: Simulation, parts: _Parts, column: Labels | Non
 
 def _drawn(job: Job, simulation: Simulation, parts: _Parts, where: str, seed: int) -> Drawn:
     drawn.check_drawn(simulation, where)
-    sizes = drawn.sizes(simulation, len(parts.rows), seed)
-    draws = drawn.draws(simulation, parts.rows, parts.classes, seed)
+    law = drawn.law(simulation, parts.rows, parts.classes, seed)
     check_trained(job, drawn.smallest(simulation, job.data.holdout), parts.classes, where)
     view = _view(simulation, seed)
-    return Drawn(parts.pool, parts.test, simulation.clients, sizes, draws, job.data.holdout, seed, view)
+    return Drawn(parts.pool, parts.test, simulation.clients, law, job.data.holdout, seed, view)
 
 
 def _view(simulation: Simulation, seed: int) -> Seen | None:

@@ -8,7 +8,8 @@ from fedloom.job.data import Holdout
 from fedloom.simulated import Simulation
 from simulation.population.base import Rows
 from simulation.population.holdout import held_out
-from simulation.population.lazy import ByMixture, Draws, Equal, Pieces, Sizes, Skewed, Uniformly
+from simulation.population.laws import ByClass, ByQuantity, Pieces, Size, Uniformly
+from simulation.population.lazy import Law
 
 
 def check_drawn(simulation: Simulation, where: str) -> None:
@@ -17,43 +18,33 @@ def check_drawn(simulation: Simulation, where: str) -> None:
     Raises:
         ConfigError: names one.
     """
-    partition, field = simulation.partition, "simulation.partition"
-    remedy = "leave it out, or simulation.samples"
-    if partition.balanced:
-        problem = "clients that draw simulation.samples each have equally many already"
-        raise ConfigError(where, f"{field}.balanced", problem, remedy)
-    if partition.min_samples and partition.method == "dirichlet":
+    partition, field = simulation.partition, "simulation.partition.min_samples"
+    if partition.min_samples and partition.balanced:
         problem = f"each client draws simulation.samples = {simulation.samples}"
-        raise ConfigError(where, f"{field}.min_samples", problem, remedy)
+        raise ConfigError(where, field, problem, "leave it out")
     if partition.min_samples > simulation.samples:
-        problem = (
-            f"{partition.min_samples} is more than simulation.samples = {simulation.samples}, which is the average"
-        )
-        raise ConfigError(where, f"{field}.min_samples", problem, "lower it, or raise simulation.samples")
+        problem = f"{partition.min_samples} is more than the average, simulation.samples = {simulation.samples}"
+        raise ConfigError(where, field, problem, "lower it, or raise simulation.samples")
 
 
-def sizes(simulation: Simulation, rows: int, seed: int) -> Sizes:
-    """How many samples each client draws; with `quantity` none more than there are `rows`."""
-    partition = simulation.partition
-    if partition.method == "quantity":
-        return Skewed(simulation.samples, partition.concentration, partition.fewest, rows, seed)
-    return Equal(simulation.samples)
+def law(simulation: Simulation, rows: Rows, classes: NDArray[np.int64], seed: int) -> Law:
+    """What each client draws, of `rows` with these class numbers (which only `dirichlet` and `shards` look at)."""
+    partition, samples = simulation.partition, simulation.samples
+    match partition.method:
+        case "dirichlet":
+            size = Size(samples, partition.fewest, len(rows))
+            return ByClass(rows, classes, partition.concentration, partition.balanced, size, seed)
+        case "quantity":
+            return ByQuantity(rows, samples, partition.concentration, partition.fewest, seed)
+        case "shards":
+            return Pieces(rows, classes, partition.pieces, samples, seed)
+        case _:
+            return Uniformly(rows, samples)
 
 
 def smallest(simulation: Simulation, holdout: Holdout) -> NDArray[np.int64]:
     """(1,) training samples of a client who has as few as there may be."""
     partition = simulation.partition
-    total = np.array([partition.fewest if partition.method == "quantity" else simulation.samples])
+    differ = partition.method == "quantity" or (partition.method == "dirichlet" and not partition.balanced)
+    total = np.array([partition.fewest if differ else simulation.samples])
     return total - held_out(total, holdout)
-
-
-def draws(simulation: Simulation, rows: Rows, classes: NDArray[np.int64], seed: int) -> Draws:
-    """What each client draws, of `rows` with these class numbers (which only `dirichlet` and `shards` look at)."""
-    partition = simulation.partition
-    match partition.method:
-        case "dirichlet":
-            return ByMixture(rows, classes, partition.concentration, seed)
-        case "shards":
-            return Pieces(rows, classes, partition.pieces, simulation.samples, seed)
-        case _:
-            return Uniformly(rows)

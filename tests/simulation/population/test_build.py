@@ -202,19 +202,19 @@ def test_numbers_to_predict_are_dealt_out_too() -> None:
             "partition.method: 'shards' deals out classes",
         ),
         (
-            {"dataset": "digits", "clients": 9, "samples": 5, "partition": {"method": "dirichlet", "balanced": True}},
-            10,
-            "simulation.partition.balanced: clients that draw simulation.samples each have equally many",
-        ),
-        (
-            {"dataset": "digits", "clients": 9, "samples": 5, "partition": {"method": "dirichlet", "min_samples": 2}},
+            {
+                "dataset": "digits",
+                "clients": 9,
+                "samples": 5,
+                "partition": {"method": "dirichlet", "balanced": True, "min_samples": 2},
+            },
             10,
             "simulation.partition.min_samples: each client draws simulation.samples = 5",
         ),
         (
             {"dataset": "digits", "clients": 9, "samples": 5, "partition": {"method": "quantity", "min_samples": 6}},
             10,
-            "simulation.partition.min_samples: 6 is more than simulation.samples = 5",
+            "simulation.partition.min_samples: 6 is more than the average, simulation.samples = 5",
         ),
         (
             {"dataset": "diabetes", "clients": 2, "partition": {"method": "features", "rotation": 9.0}},

@@ -12,12 +12,14 @@ from scipy import stats
 from simulation.population.build import build
 from simulation.population.gamma import log_gamma
 from simulation.population.hashing import at, below, keys, mixed, uniform
+from simulation.population.summary import summarise
 
 MANY = 10_000_000
 PARTITIONS = [
     {"method": "iid"},
     {"method": "shards", "shards": 3},
     {"method": "dirichlet", "alpha": 0.05},
+    {"method": "dirichlet", "alpha": 0.05, "balanced": True},
     {"method": "quantity", "min_samples": 3},
     {"method": "features", "noise": 0.1},
 ]
@@ -72,29 +74,48 @@ def test_everybody_draws_from_all_rows_alike() -> None:
     assert stats.chisquare(counts).pvalue > 1e-6
 
 
-def test_mixtures_have_the_moments_of_their_dirichlet_distribution() -> None:
+def test_balanced_mixtures_have_the_moments_of_their_dirichlet_distribution() -> None:
     """Var q = p(1 − p) / (α + 1), E q = p: from counts of many draws, whose own noise is p(1 − p)/n of E[q(1 − q)]."""
-    population = made({"method": "dirichlet", "alpha": 0.5}, samples=100)
-    ids = np.arange(4000)
-    samples = population.training(ids)
+    population = made({"method": "dirichlet", "alpha": 0.5, "balanced": True}, samples=100)
+    samples = population.training(np.arange(4000))
     assert samples.sizes.tolist() == [75] * 4000
     classes = population.pool.y[samples.rows].reshape(4000, 75)
     shares = np.stack([(classes == number).mean(1) for number in range(10)], axis=1)
     prior = np.bincount(population.pool.y) / 1797
-    within = (prior * (1 - prior) * 0.5 / 1.5) / 75
+    noise = (prior * (1 - prior) * 0.5 / 1.5) / 75
     np.testing.assert_allclose(shares.mean(0), prior, atol=0.02)
-    np.testing.assert_allclose(shares.var(0), prior * (1 - prior) / 1.5 + within, rtol=0.1)
+    np.testing.assert_allclose(shares.var(0), prior * (1 - prior) / 1.5 + noise, rtol=0.1)
 
 
-def test_a_large_alpha_draws_by_the_data_s_own_shares() -> None:
-    population = made({"method": "dirichlet", "alpha": 1e8})
-    drawn = population.pool.y[population.training(np.arange(20_000)).rows]
+@pytest.mark.parametrize("partition", [{"method": "dirichlet", "alpha": 0.3}, {"method": "quantity", "alpha": 0.3}])
+def test_sizes_and_mixtures_are_those_of_the_exact_partition(partition) -> None:
+    """The same classes on 89 clients, over and over, beside the law of their limit."""
+    asked = {"dataset": "digits", "clients": 89, "partition": partition}
+    dealt = [build(job(asked, holdout={"fraction": 0.0}), Path("job.toml"), seed) for seed in range(30)]
+    drawn = build(job(asked | {"clients": 3000, "samples": 20}, holdout={"fraction": 0.0}), Path("job.toml"), 0)
+    counts = [np.concatenate([summarise(each, 10, 0).counts for each in some]) for some in (dealt, [drawn])]
+    sizes = [each.sum(1) for each in counts]
+    assert abs(sizes[1].mean() / sizes[0].mean() - 1) < 0.1
+    assert stats.ks_2samp(*sizes).statistic < 0.06
+    # Σ q² of the larger clients: counts that are cut give it as it is, counts that are drawn less a pair's chance
+    cut, met = (each[each.sum(1) >= 15] for each in counts)
+    one = np.mean(np.square(cut).sum(1) / cut.sum(1) ** 2)
+    other = np.mean((met * (met - 1)).sum(1) / (met.sum(1) * (met.sum(1) - 1)))
+    assert abs(other - one) < 0.03
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_large_alpha_draws_by_the_data_s_own_shares(balanced) -> None:
+    population = made({"method": "dirichlet", "alpha": 1e8, "balanced": balanced})
+    samples = population.training(np.arange(20_000))
+    assert set(samples.sizes.tolist()) == {15}
     prior = np.bincount(population.pool.y) / 1797
+    drawn = population.pool.y[samples.rows]
     assert stats.chisquare(np.bincount(drawn), prior * len(drawn)).pvalue > 1e-6
 
 
 def test_a_tiny_alpha_is_one_class_a_client() -> None:
-    population = made({"method": "dirichlet", "alpha": 1e-4})
+    population = made({"method": "dirichlet", "alpha": 1e-4, "balanced": True})
     classes = population.pool.y[population.training(np.arange(500)).rows].reshape(500, -1)
     assert (classes == classes[:, :1]).all(1).mean() > 0.95
 
