@@ -11,6 +11,8 @@ from fedloom.errors import ConfigError
 from fedloom.simulated_world import Attack, Devices, check_devices
 
 MAX_CLIENTS = 10_000_000
+MIN_ALPHA = 1e-6
+"""Of a Dirichlet distribution; from here on down floating-point numbers do not tell much."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_CLIENTS)]
 """0 is not set."""
 Method = Literal["iid", "shards", "dirichlet", "quantity", "features", "key"]
@@ -97,6 +99,9 @@ def check_simulation(simulation: Simulation, where: str) -> None:
             problem = f"is no option of method {partition.method!r}"
             remedy = f"leave it out, or set simulation.partition.method to {fitting}"
             raise ConfigError(where, f"simulation.partition.{option}", problem, remedy)
+    if 0.0 < partition.alpha < MIN_ALPHA:
+        problem = f"{partition.alpha:g} is next to nothing"
+        raise ConfigError(where, "simulation.partition.alpha", problem, "set it to 0.001: next to one class a client")
     if partition.method == "features" and not (partition.noise or partition.rotation):
         problem = "says that features differ, but not how"
         raise ConfigError(where, "simulation.partition.method", problem, "set noise or rotation in the same table")

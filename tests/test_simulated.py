@@ -28,6 +28,10 @@ def refused(simulation: dict[str, object]) -> str:
             "simulation.clients: is what the key column says",
         ),
         ({"partition": {"method": "shards"}}, "simulation.partition: each data file is a client already"),
+        (
+            {"dataset": "digits", "partition": {"method": "quantity", "alpha": 1e-7}},
+            "simulation.partition.alpha: 1e-07 is next to nothing; set it to 0.001",
+        ),
         ({"samples": 20}, "simulation.samples: is of no use where each data file is a client"),
     ],
 )

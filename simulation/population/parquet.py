@@ -4,7 +4,7 @@ import numpy as np
 
 from fedloom.data.config import SourceConfig
 from fedloom.data.npz_source import to_labels, to_numbers
-from fedloom.data.table import Table, Wanted, name_in_file, read_failure
+from fedloom.data.table import Table, Wanted, name_in_file, reading
 from fedloom.errors import DataError
 
 
@@ -20,15 +20,12 @@ def read_parquet(source: SourceConfig, wanted: Wanted) -> Table:
     except ModuleNotFoundError:
         remedy = "run: pip install 'fedloom[parquet]'"
         raise DataError(source.path, "", "is a Parquet file, and pyarrow is not installed", remedy) from None
-    try:
-        with ParquetFile(source.path) as file:
-            present = file.schema_arrow.names
-            names = {name: name_in_file(source, name, present) for name in (*wanted.numbers, *wanted.labels)}
-            columns = file.read(columns=sorted(set(names.values())))
-            cells = {name: columns[name].to_numpy() for name in columns.column_names}
-            nulls = [name for name in columns.column_names if columns[name].null_count]
-    except (OSError, pyarrow.ArrowException) as error:
-        raise read_failure(source, error) from None
+    with reading(source, pyarrow.ArrowException), ParquetFile(source.path) as file:
+        present = file.schema_arrow.names
+        names = {name: name_in_file(source, name, present) for name in (*wanted.numbers, *wanted.labels)}
+        columns = file.read(columns=sorted(set(names.values())))
+        cells = {name: columns[name].to_numpy() for name in columns.column_names}
+        nulls = [name for name in columns.column_names if columns[name].null_count]
     if nulls:
         raise DataError(source.path, nulls[0], "has cells without a value", "fill or remove those rows")
     if not columns.num_rows:

@@ -12,7 +12,7 @@ from numpy.lib import format as npy
 from fedloom.data.config import SourceConfig
 from fedloom.data.npz_source import read_npz, to_labels, to_numbers
 from fedloom.data.prepare import reader_of
-from fedloom.data.table import Labels, Numbers, Table, Wanted, name_in_file, nobody_watches, read_failure
+from fedloom.data.table import Labels, Numbers, Table, Wanted, name_in_file, nobody_watches, reading
 from fedloom.errors import DataError
 from simulation.population.parquet import read_parquet
 
@@ -48,11 +48,8 @@ def read(source: SourceConfig, wanted: Wanted) -> Table:
 
 def _read_npz(source: SourceConfig, wanted: Wanted) -> Table:
     """What is stored without compression and large is mapped; the rest is read."""
-    try:
-        with zipfile.ZipFile(source.path) as archive:
-            mapped = _map_entries(source, wanted.numbers, archive)
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise read_failure(source, error) from None
+    with reading(source, zipfile.BadZipFile, ValueError), zipfile.ZipFile(source.path) as archive:
+        mapped = _map_entries(source, wanted.numbers, archive)
     rest = Wanted(tuple(name for name in wanted.numbers if name not in mapped), wanted.labels)
     if not mapped:
         return read_npz(source, rest)

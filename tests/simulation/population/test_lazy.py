@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jobs import job, rows_of
 from scipy import stats
 
+from fedloom.simulated import MIN_ALPHA
 from simulation.population.build import build
 from simulation.population.gamma import log_gamma
 from simulation.population.hashing import at, below, keys, mixed, uniform
@@ -118,6 +119,13 @@ def test_a_tiny_alpha_is_one_class_a_client() -> None:
     population = made({"method": "dirichlet", "alpha": 1e-4, "balanced": True})
     classes = population.pool.y[population.training(np.arange(500)).rows].reshape(500, -1)
     assert (classes == classes[:, :1]).all(1).mean() > 0.95
+
+
+@pytest.mark.parametrize("method", ["dirichlet", "quantity"])
+def test_the_smallest_alpha_there_is_leaves_nobody_without(method) -> None:
+    population = made({"method": method, "alpha": MIN_ALPHA})
+    sizes = population.sizes(np.arange(1000))
+    assert (sizes.min(), len(population.training(np.arange(1000)).rows)) == (1, sizes.sum())
 
 
 def test_pieces_are_runs_of_the_sorted_data() -> None:
