@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.learning.plan import TrainPlan
+from fedloom.learning.spec import ModelSpec
 from simulation.cohort.task import TestTask
+from simulation.cohort.trainer import largest_group
 
-_CACHED_WEIGHTS = 1_000_000
-"""Of clients in lock step together: they stay near the processor's cache."""
-_LOCK_STEP = 250
-"""Clients, at most."""
 _CHUNK_FLOP = 5e8
 """Some 5 to 20 ms, beside which it costs little to hand a chunk over."""
 _FEWEST_CHUNKS = 4
@@ -20,13 +18,13 @@ _FEWEST_CHUNKS = 4
 _TEST_ROWS = 2048
 
 
-def boundaries(sizes: NDArray[np.int64], weights: int, plan: TrainPlan) -> Iterator[tuple[int, int]]:
-    """First client and end of each chunk; `sizes` (n,) are the clients' samples, `weights` the model's."""
+def boundaries(sizes: NDArray[np.int64], spec: ModelSpec, plan: TrainPlan) -> Iterator[tuple[int, int]]:
+    """First client and end of each chunk: whole groups in lock step. `sizes` (n,) are the clients' samples."""
     clients = len(sizes)
     if not clients:
         return
-    together = max(1, min(_CACHED_WEIGHTS // weights, _LOCK_STEP))
-    count = min(_CHUNK_FLOP / training_flop(sizes, weights, plan), clients / _FEWEST_CHUNKS)
+    together = largest_group(spec, plan, int(sizes.max()))
+    count = min(_CHUNK_FLOP / training_flop(sizes, spec.layout().size, plan), clients / _FEWEST_CHUNKS)
     chunk = together * max(1, math.ceil(count / together))
     for first in range(0, clients, chunk):
         yield first, min(first + chunk, clients)

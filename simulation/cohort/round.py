@@ -96,7 +96,7 @@ def _sent_bytes(job: Job, done: Done) -> int:
 
 def _cut(context: Context, common: Common, asked: Asked, first_chunk: int) -> list[Task]:
     sizes = context.population.sizes(asked.ids)
-    cuts = boundaries(sizes, common.weights.size, common.plan)
+    cuts = boundaries(sizes, context.job.model, common.plan)
     return [
         Task(chunk, first, *(None if each is None else each[first:last] for each in asked))  # type: ignore[arg-type]  # ids and evaluates are never None
         for chunk, (first, last) in enumerate(cuts, first_chunk)

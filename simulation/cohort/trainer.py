@@ -103,12 +103,8 @@ class CohortTrainer:
         return fit
 
     def _largest_group(self, samples: NDArray[np.intp]) -> int:
-        """Clients whose weights and blocks the caches hold."""
-        batch = min(self.plan.batch_size or int(samples.max(initial=1)), int(samples.max(initial=1)))
-        rows = max(batch, min(BLOCK_ROWS, int(samples.max(initial=1)))) if is_affine(self.plan) else batch
         bound = TORCH_BYTES if self._backend == "torch" else GROUP_BYTES
-        numbers = self._size + rows * (self.spec.inputs + 3 * max(self.spec.widths[1:]))
-        return max(1, min(MAX_GROUP, bound // (numbers * self._dtype.itemsize)))
+        return largest_group(self.spec, self.plan, int(samples.max(initial=1)), bound // self._dtype.itemsize)
 
     def _walker(self, group: Group) -> Walker:
         key = len(group.clients), group.batch
@@ -125,6 +121,14 @@ class CohortTrainer:
             return TorchSteps(self.spec, self.plan, clients, batch, self._dtype, self._pool)
         kind = Blocked if is_affine(self.plan) else StepByStep
         return kind(self.spec, self.plan, clients, batch, self._dtype)
+
+
+def largest_group(spec: ModelSpec, plan: TrainPlan, samples: int, most_numbers: int = GROUP_BYTES // 4) -> int:
+    """Clients with so many samples at most whose weights and blocks are no more than `most_numbers`."""
+    batch = min(plan.batch_size or samples, samples)
+    rows = max(batch, min(BLOCK_ROWS, samples)) if is_affine(plan) else batch
+    numbers = spec.layout().size + rows * (spec.inputs + 3 * max(spec.widths[1:]))
+    return max(1, min(MAX_GROUP, most_numbers // numbers))
 
 
 def _of(values: Array, clients: NDArray[np.intp]) -> Array:
