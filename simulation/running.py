@@ -23,6 +23,7 @@ from simulation.population.build import build
 from simulation.population.files import find_sources
 from simulation.processes import BrokerKind, LocalFleet
 from simulation.progress import follow, headline
+from simulation.spread import client_figures
 from simulation.virtual import federation
 
 Engine = Literal["cohort", "processes"]
@@ -47,6 +48,7 @@ def run_virtual(order: Order, workers: int, console: Console) -> tuple[History, 
     directory = new_directory(order.out, f"simulate-{order.job.name}")
     console.print(made.lead, highlight=False, soft_wrap=True)
     follow(made.run(), order.job, console)
+    made.history.clients = client_figures(order.job, made.population, made.model)
     made.history.model_path = str(directory / "model.fedloom")
     save_model(made.model, directory / "model.fedloom")
     (directory / "history.json").write_bytes(made.history.to_json())

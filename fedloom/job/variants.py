@@ -24,13 +24,18 @@ def variants(job: Job, where: str) -> list[Variant]:
     Raises:
         ConfigError: a key is none of a job's, or a value cannot stand there; names the combination.
     """
-    tree = msgspec.to_builtins(msgspec.structs.replace(job, sweep={}))
-    return [Variant(settings, _variant(tree, settings, where)) for settings in combinations(job.sweep)]
+    plain = msgspec.structs.replace(job, sweep={})
+    return [Variant(settings, variant(plain, settings, where)) for settings in combinations(job.sweep)]
 
 
-def _variant(tree: dict[str, object], settings: Settings, where: str) -> Job:
+def variant(job: Job, settings: Settings, where: str) -> Job:
+    """A job with other values, checked.
+
+    Raises:
+        ConfigError: a key is none of a job's, or a value cannot stand there; names all of them.
+    """
     said = ", ".join(f"{key} = {shown(value)}" for key, value in settings.items())
     place = f"{where} with {said}" if said else where
-    job = config.convert(with_settings(tree, settings, where), Job, place)
-    check_job(job, place)
-    return job
+    changed = config.convert(with_settings(msgspec.to_builtins(job), settings, where), Job, place)
+    check_job(changed, place)
+    return changed

@@ -77,6 +77,11 @@ class Federation:
         self._figures: list[Figures] = []
 
     @property
+    def population(self) -> Population:
+        """Whose clients they are."""
+        return self._population
+
+    @property
     def lead(self) -> str:
         """What it is, in a line."""
         people, job = self._population, self._job

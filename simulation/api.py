@@ -1,0 +1,64 @@
+"""The Python API: what `fedloom.simulate` is."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from aggregator.runnable import check_runnable
+from fedloom.job import Job, load_job
+from fedloom.job.variants import variant
+from fedloom.sweep import Settings, Value
+from simulation.history import History
+from simulation.progress import follow
+from simulation.running import Engine, Order, run_processes
+from simulation.spread import client_figures
+from simulation.virtual import federation
+
+
+def simulate(
+    job: Job | Path | str,
+    *,
+    engine: Engine = "cohort",
+    where: Path | str | None = None,
+    data: Path | str | None = None,
+    workers: int = 1,
+    rounds: int | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Value] | None = None,
+    progress: bool = False,
+) -> History:
+    """Run a job over simulated clients.
+
+    Args:
+        job: the job, or its file.
+        engine: `cohort`, virtual clients, or `processes`, a daemon each, with a broker between them.
+        where: the file beside which the job's data is; default: its own, or any in the current directory.
+        data: the folder with a file a client, where the job names no data set; default: data beside the job.
+        workers: processes of engine `cohort`; 0: as many as it is worth.
+        rounds: in the place of the job's `rounds.count`.
+        seed: in the place of the job's.
+        settings: other values in the job, by dotted path, as one combination of its `[sweep]` would be.
+        progress: whether to show how far it is.
+
+    Raises:
+        InputError: the job or its data is wrong.
+    """
+    path = Path(where) if where is not None else Path("job.toml") if isinstance(job, Job) else Path(job)
+    chosen: Settings = dict(settings or {})
+    chosen |= {} if rounds is None else {"rounds.count": rounds}
+    chosen |= {} if seed is None else {"seed": seed}
+    read = variant(job if isinstance(job, Job) else load_job(Path(job)), chosen, str(path))
+    check_runnable(read, path)
+    folder = None if data is None else Path(data)
+    console = Console(quiet=not progress)
+    if engine == "processes":
+        with tempfile.TemporaryDirectory(prefix="fedloom-") as out:
+            history, _ = run_processes(Order(read, path, folder, None, Path(out)), 0, "auto", console)
+        history.model_path = ""  # it is gone with the rest
+        return history
+    made = federation(read, path, data=folder, workers=workers)
+    follow(made.run(), read, console)
+    made.history.clients = client_figures(read, made.population, made.model)
+    return made.history
