@@ -38,6 +38,7 @@ COMMANDS = {
     "doctor": Command("aggregator.doctor_cli", "server", "check clock, keys, disk and broker, and say what to do"),
     "simulate": Command("simulation.cli", "sim", "run a job on this machine: a broker, an aggregator and its devices"),
     "partition": Command("simulation.partition_cli", "sim", "show who has which samples in a job's simulation"),
+    "compare": Command("simulation.compare.cli", "sim", "simulate jobs and their sweeps, and set them side by side"),
     "demo": Command("simulation.cli", "sim", "watch a fleet learn from real recordings, in about a minute"),
 }
 

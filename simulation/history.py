@@ -144,6 +144,10 @@ class History(msgspec.Struct):
             raise InputError(f"the run of {self.job or 'a job'}", figure, "was not measured", remedy)
         return [metrics.get(figure, math.nan) for metrics in self.metrics]
 
+    def knows(self, axis: Axis) -> bool:
+        """Whether this cost is known of every round that was measured."""
+        return axis == "rounds" or len(getattr(self, axis)) >= max(self.rounds, default=1)
+
     def spent(self, axis: Axis) -> list[float]:
         """What the run had cost when each of `rounds` was over.
 
@@ -152,13 +156,13 @@ class History(msgspec.Struct):
         """
         if axis == "rounds":
             return [float(number) for number in self.rounds]
-        costs: Sequence[float] = getattr(self, axis)
-        if self.rounds and max(self.rounds) > len(costs):
-            known = [name for name in get_args(Cost) if len(getattr(self, name)) >= max(self.rounds)]
+        if not self.knows(axis):
+            known = [name for name in get_args(Cost) if self.knows(name)]
             problem = f"is not known of a run with engine {self.engine or 'processes'}"
             raise InputError(
                 f"the run of {self.job or 'a job'}", axis, problem, f"choose from rounds, {', '.join(known)}"
             )
+        costs: Sequence[float] = getattr(self, axis)
         total = [0.0, *itertools.accumulate(map(float, costs))]
         return [total[number] for number in self.rounds]
 
@@ -178,8 +182,7 @@ class History(msgspec.Struct):
     def columns(self) -> dict[str, list[float]]:
         """A table with a row for each of `rounds`: the round, every figure, and every cost that is known."""
         table = {"round": self.spent("rounds")} | {name: self.series(name) for name in self.figures()}
-        last = max(self.rounds, default=0)
-        return table | {name: self.spent(name) for name in get_args(Cost) if len(getattr(self, name)) >= max(1, last)}
+        return table | {name: self.spent(name) for name in get_args(Cost) if self.knows(name)}
 
     def plot(self, *figures: str, against: Axis = "rounds") -> "Figure":
         """Figures (if none are named, the headline) against rounds or a cost.

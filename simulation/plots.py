@@ -27,6 +27,7 @@ _STYLE = dict.fromkeys(_INKED, INK) | {
     "axes.axisbelow": True,
     "grid.alpha": 0.25,
     "legend.frameon": False,
+    "svg.fonttype": "none",  # letters stay letters: smaller, and found by a search in the page
     "svg.hashsalt": "fedloom",  # the same figure gives the same text
 }
 

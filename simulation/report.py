@@ -4,15 +4,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
-
-from fedloom import __version__
 from fedloom.learning.model import Model
 from fedloom.learning.model_file import save
 from fedloom.learning.onnx_export import export_onnx
 from simulation import plots
 from simulation.demo import Case, Row, Verdict
 from simulation.history import History
+from simulation.pages import write_page
 
 
 def write_report(
@@ -30,10 +28,11 @@ def write_report(
     save(model, directory / "model.fedloom")
     export_onnx(model, directory / "model.onnx")
     shutil.copyfile(case.job_path, directory / "job.toml")
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("simulation"), autoescape=True)
-    page = environment.get_template("report.html").render(
-        title=case.title,
-        lead=case.lead,
+    write_page(
+        directory / "report.html",
+        "report.html",
+        case.title,
+        case.lead,
         columns=titles,
         rows=rows,
         verdicts=verdicts,
@@ -42,9 +41,7 @@ def write_report(
         facts=facts(case, history),
         job=case.job_path.read_text(encoding="utf-8"),
         ideas=ideas(case, directory),
-        version=__version__,
     )
-    (directory / "report.html").write_text(page, encoding="utf-8")
 
 
 def facts(case: Case, history: History) -> list[tuple[str, str]]:

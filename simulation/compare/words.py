@@ -1,0 +1,136 @@
+"""A comparison's rows as people read them: the same cells for the terminal and for the report."""
+
+import math
+from collections.abc import Sequence
+
+from fedloom.sweep import shown
+from simulation.compare.rows import Findings, Row
+from simulation.compare.statistics import Interval
+from simulation.history import Axis
+
+
+def headings(findings: Findings) -> list[str]:
+    """Of the columns: what is compared, how good it became, and what that cost."""
+    to = "" if findings.target is None else f" to {value_of(findings.figure, findings.target)}"
+    names = {"rounds": "rounds", "update_bytes": "updates sent", "simulated_s": "simulated time"}
+    return [
+        *_compared(findings),
+        "seeds",
+        f"{findings.figure or 'figure'}, last",
+        "best",
+        *(names[axis] + to for axis in known_costs(findings)),
+    ]
+
+
+def cells(findings: Findings, row: Row) -> list[str]:
+    """Of one row, below `headings`."""
+    keys, names = swept(findings.rows), _names_jobs(findings)
+    failed = f", {row.failed} failed" if row.failed else ""
+    return [
+        *([row.job] if names else []),
+        *(shown(row.settings[key]) if key in row.settings else "" for key in keys),
+        f"{len(row.seeds)}{failed}",
+        figure_cell(findings.figure, row.final),
+        figure_cell(findings.figure, row.best),
+        *(_cost_cell(findings, row, axis) for axis in known_costs(findings)),
+    ]
+
+
+def label(findings: Findings, row: Row) -> str:
+    """Of one row, in a plot."""
+    parts = [row.job] if _names_jobs(findings) else []
+    for key in swept(findings.rows):
+        if key in row.settings:
+            text = shown(row.settings[key])
+            parts.append(text if isinstance(row.settings[key], dict | str) else f"{short(key)} {text}")
+    return ", ".join(parts) or row.job
+
+
+def swept(rows: Sequence[Row]) -> list[str]:
+    """The keys that differ, without the seed."""
+    return list(dict.fromkeys(key for row in rows for key in row.settings))
+
+
+def known_costs(findings: Findings) -> list[Axis]:
+    """Of which some row knows something; rounds anyway."""
+    found = {axis for row in findings.rows for axis in row.costs}
+    costs: tuple[Axis, ...] = ("rounds", "update_bytes", "simulated_s")
+    return [axis for axis in costs if axis in found or axis == "rounds"]
+
+
+def value_of(figure: str, value: float) -> str:
+    """A figure as people read it.
+
+    >>> value_of("test_accuracy", 0.975), value_of("loss", 0.0312345)
+    ('97.5 %', '0.03123')
+    """
+    return f"{100 * value:.1f} %" if figure.endswith("accuracy") else f"{value:.4g}"
+
+
+def figure_cell(figure: str, found: Interval | None) -> str:
+    """A mean and its interval.
+
+    >>> figure_cell("accuracy", Interval(0.975, 0.012, 3)), figure_cell("accuracy", Interval(0.975, None, 1))
+    ('97.5 ± 1.2 %', '97.5 % (one run)')
+    """
+    if found is None:
+        return "–"
+    if found.half_width is None:
+        return f"{value_of(figure, found.mean)} (one run)"
+    if figure.endswith("accuracy"):
+        return f"{100 * found.mean:.1f} ± {100 * found.half_width:.1f} %"
+    return _give_or_take(found.mean, found.half_width)
+
+
+def _cost_cell(findings: Findings, row: Row, axis: Axis) -> str:
+    if findings.target is not None and not row.reached:
+        return "not reached" if row.seeds else "–"
+    cost = row.costs.get(axis)
+    if cost is None:
+        return "–"
+    unit, name = _unit(axis, cost.mean)
+    some = f" ({row.reached} of {len(row.seeds)})" if row.reached < len(row.seeds) else ""
+    half = None if cost.half_width is None else cost.half_width / unit
+    return f"{_give_or_take(cost.mean / unit, half)}{name}{some}"
+
+
+def _give_or_take(mean: float, half_width: float | None) -> str:
+    """Two digits of what is not sure, and the mean to the same place."""
+    if not half_width:
+        return f"{mean:.4g}" if half_width is None else f"{mean:.4g} ± 0"
+    places = max(0, 1 - math.floor(math.log10(half_width)))
+    return f"{mean:.{places}f} ± {half_width:.{places}f}"
+
+
+def _unit(axis: Axis, size: float) -> tuple[float, str]:
+    units: dict[Axis, tuple[tuple[float, str], ...]] = {
+        "update_bytes": ((1e9, " GB"), (1e6, " MB"), (1e3, " kB"), (1.0, " B")),
+        "simulated_s": ((86400.0, " d"), (3600.0, " h"), (60.0, " min"), (1.0, " s")),
+    }
+    return next((each for each in units.get(axis, ()) if size >= each[0]), (1.0, ""))
+
+
+def _compared(findings: Findings) -> list[str]:
+    return [*(["job"] if _names_jobs(findings) else []), *map(short, swept(findings.rows))]
+
+
+def _names_jobs(findings: Findings) -> bool:
+    return len({row.job for row in findings.rows}) > 1 or not swept(findings.rows)
+
+
+def short(key: str) -> str:
+    """The end of a key's path that says enough: `training.learning_rate` is `learning_rate`, and a name its table's."""
+    *tables, last = key.split(".")
+    return tables[-1] if tables and last in ("name", "method", "kind") else last
+
+
+def note(findings: Findings) -> str:
+    """What the figures mean."""
+    costs = "Costs are of whole runs."
+    if findings.target is not None:
+        reached = value_of(findings.figure, findings.target)
+        costs = (
+            f"Costs are until {findings.figure} first reaches {reached}: the best so far, interpolated between rounds; "
+            "means over the runs that reached it."
+        )
+    return f"± is the 95 % confidence interval of the mean over seeds (Student's t); one run has none. {costs}"

@@ -1,0 +1,35 @@
+"""What is compared is known, and known to be possible, before anything runs."""
+
+import pytest
+
+from fedloom.errors import InputError
+from simulation.compare.plan import plan
+
+
+def test_jobs_and_their_sweeps_become_runs_in_order(write_job):
+    runs = plan([write_job("one", "seed = [1, 2]"), write_job("two")])
+    assert [str(run) for run in runs] == ["one (seed 1)", "one (seed 2)", "two"]
+    assert [run.job.seed for run in runs] == [1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "message"),
+    [
+        (['"strategy.name" = ["fedavg", "fedagv"]'], "fedagv"),
+        (['"strategy.options.mu" = [0.1]'], "mu"),
+        (
+            [f"seed = {list(range(600))}", f"seed = {list(range(600))}"],
+            "make 1,200 runs; compare in several goes: 1,000",
+        ),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_does(write_job, sweeps, message):
+    with pytest.raises(InputError, match=message):
+        plan([write_job(f"job{number}", sweep) for number, sweep in enumerate(sweeps)])
+
+
+def test_two_jobs_of_one_name_could_not_be_told_apart(write_job, tmp_path):
+    path = write_job("same")
+    other = path.rename(tmp_path / "other.toml")
+    with pytest.raises(InputError, match=r"same.toml: name: is the name of the job in .*other.toml, too"):
+        plan([other, write_job("same")])
