@@ -27,6 +27,8 @@ Axis = Literal["rounds", Cost]
 
 HEADLINES = ("accuracy", "r2", "auc", "mse", "loss")
 """The figures that people look at first, in this order."""
+TEST = "test_"
+"""Before the name of a figure of samples that no client has."""
 
 
 class Best(NamedTuple):
@@ -128,7 +130,7 @@ class History(msgspec.Struct):
     def headline(self) -> str:
         """The figure that people look at first, if there is one: of samples that no device has, if measured."""
         known = self.figures()
-        wanted = (prefix + name for name in HEADLINES for prefix in ("test_", ""))
+        wanted = (prefix + name for name in HEADLINES for prefix in (TEST, ""))
         return next((name for name in wanted if name in known), "")
 
     def series(self, figure: str) -> list[float]:

@@ -10,7 +10,7 @@ from aggregator.report import describe
 from fedloom.job import Job
 from fedloom.learning.personal import PREFIX
 from fedloom.wire.messages import Phase
-from simulation.history import HEADLINES
+from simulation.history import HEADLINES, TEST
 
 LINES = 20
 
@@ -20,13 +20,16 @@ def headline(metrics: dict[str, float]) -> str:
 
     >>> headline({"loss": 1.5, "accuracy": 0.5, "personal_accuracy": 0.75})
     'accuracy 50.0%, personal accuracy 75.0%'
+    >>> headline({"test_accuracy": 0.5})
+    'test accuracy 50.0%'
     """
-    name = next((name for name in HEADLINES if name in metrics), None)
+    names = (prefix + name for prefix in ("", TEST) for name in HEADLINES)
+    name = next((name for name in names if name in metrics), None)
     if name is None:
         return ""
-    form = ".1%" if name == "accuracy" else ".4g"
+    form = ".1%" if name.endswith("accuracy") else ".4g"
     own = f", personal {name} {metrics[PREFIX + name]:{form}}" if PREFIX + name in metrics else ""
-    return f"{name} {metrics[name]:{form}}{own}"
+    return f"{name.replace('_', ' ')} {metrics[name]:{form}}{own}"
 
 
 def follow(notices: Iterable[AnyNotice], job: Job, console: Console) -> None:

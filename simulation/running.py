@@ -14,10 +14,9 @@ from fedloom.job import Job, load_job
 from fedloom.learning.model import Model
 from fedloom.learning.model_file import load as load_model
 from fedloom.learning.model_file import save as save_model
-from simulation.cohort.federation import TEST
 from simulation.directory import new_directory
 from simulation.handing_out import job_of_files, write_parts
-from simulation.history import History, record
+from simulation.history import TEST, History, record
 from simulation.job_file import write_job
 from simulation.population.build import build
 from simulation.population.files import find_sources

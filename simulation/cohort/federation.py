@@ -33,13 +33,11 @@ from simulation.cohort.standings import standings
 from simulation.cohort.task import Common, Context, Mask
 from simulation.cohort.timetable import Entrants, make_timetable
 from simulation.cohort.updates import Figures as UpdateFigures
-from simulation.history import History
+from simulation.history import TEST, History
 from simulation.population.base import Population
 from simulation.world.attackers import attackers_of
 from strategies import FusionError
 
-TEST = "test_"
-"""Before the name of a figure of samples that no client has."""
 _ATTEMPTS = 3
 """At a round, with other clients each time."""
 

@@ -10,6 +10,7 @@ import msgspec
 from simulation.compare import charts, words
 from simulation.compare.compare import Comparison
 from simulation.compare.rows import COSTS, Findings
+from simulation.history import TEST
 from simulation.pages import write_page
 
 _TITLES = {
@@ -89,7 +90,7 @@ def _charts(comparison: Comparison, found: Findings) -> list[Chart]:
         for axis in COSTS
         if axis in known
     ]
-    own = found.figure.removeprefix("test_")
+    own = found.figure.removeprefix(TEST)
     if any(len(charts.client_values(group, own)) for group in groups):
         labels = [words.label(found, row) for row in found.rows[: charts.MAX_LINES]]
         caption = "The last model on each client's own hold-out: half of them are in the box, nine of ten on the line."
