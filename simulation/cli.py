@@ -17,6 +17,7 @@ from fedloom.job import load_job
 from simulation import demo as demonstration
 from simulation.digits import digits_case
 from simulation.directory import new_directory
+from simulation.population.catalogue import examples_folder
 from simulation.processes import BrokerKind
 from simulation.report import facts, ideas, write_report
 from simulation.running import Engine, Order, outcome_of, run_fleet, run_processes, run_virtual, summary
@@ -117,18 +118,6 @@ def demo(
     took = time.monotonic() - started
     console.print(f"\nreport, plots, ONNX model and job: {directory}/ ({took:.0f} s in all)", soft_wrap=True)
     console.print("try next:", *(f"  {line}" for line in ideas(case, directory)), sep="\n", soft_wrap=True)
-
-
-def examples_folder() -> Path:
-    """The examples of this checkout.
-
-    Raises:
-        InputError: fedloom was installed without them.
-    """
-    for folder in (Path("examples"), Path(__file__).resolve().parent.parent / "examples"):
-        if (folder / "watch" / "job.toml").is_file():
-            return folder
-    raise InputError("examples", "", "are not installed", "run this in a checkout of fedloom's repository")
 
 
 def _print_outcome(

@@ -113,8 +113,9 @@ def _matrix(source: SourceConfig, table: Table, data: Data) -> NDArray[np.float3
         if data.window and column.ndim != 1:
             problem = f"has shape {column.shape}, but windows are cut from one number a row"
             raise DataError(source.path, name, problem, "store each channel as an array of its own")
-    is_whole = len(columns) == 1 and columns[0].ndim == 2
-    return np.ascontiguousarray(columns[0] if is_whole else np.column_stack(columns), np.float32)
+    if len(columns) == 1 and columns[0].ndim == 2 and columns[0].flags.c_contiguous:
+        return columns[0]  # and not a copy: it may be a file of many gigabytes
+    return np.ascontiguousarray(np.column_stack(columns), np.float32)
 
 
 def _numbers(table: Table, data: Data) -> NDArray[np.float32]:

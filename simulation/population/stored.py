@@ -7,13 +7,13 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from numpy.lib import format as npy
 
 from fedloom.data.config import SourceConfig
 from fedloom.data.npz_source import read_npz, to_labels, to_numbers
 from fedloom.data.prepare import reader_of
 from fedloom.data.table import Labels, Numbers, Table, Wanted, name_in_file, nobody_watches, reading
 from fedloom.errors import DataError
+from simulation.population.mapped import map_entry, map_npy
 from simulation.population.parquet import read_parquet
 
 PARQUET = ".parquet"
@@ -21,8 +21,6 @@ MAPPED_BYTES = 1 << 26
 """From this size on an array is mapped."""
 _MAX = 1 << 40
 """Rows and bytes: a pool is as large as its disk."""
-_LOCAL_HEADER = 30
-"""Bytes of a ZIP entry before its name (APPNOTE 4.3.7)."""
 
 
 def source_of(path: Path) -> SourceConfig:
@@ -58,31 +56,15 @@ def _read_npz(source: SourceConfig, wanted: Wanted) -> Table:
 
 
 def _map_entries(source: SourceConfig, names: tuple[str, ...], archive: zipfile.ZipFile) -> dict[str, Numbers]:
-    mapped, entries = {}, {entry.filename: entry for entry in archive.infolist()}
+    mapped: dict[str, Numbers] = {}
+    entries = {entry.filename: entry for entry in archive.infolist()}
     for name in names:
         entry = entries.get(f"{source.columns.get(name, name)}.npy")
         if entry and entry.compress_type == zipfile.ZIP_STORED and entry.file_size >= MAPPED_BYTES:
-            array = _map_entry(Path(source.path), entry)
+            array = map_entry(Path(source.path), entry)
             if array is not None:
                 mapped[name] = array
     return mapped
-
-
-def _map_entry(path: Path, entry: zipfile.ZipInfo) -> Numbers | None:
-    """The array of an entry that is stored as it is; None where it is of another type or order."""
-    with path.open("rb") as stream:
-        stream.seek(entry.header_offset + _LOCAL_HEADER - 4)
-        name_bytes, extra_bytes = np.frombuffer(stream.read(4), "<u2").tolist()
-        stream.seek(name_bytes + extra_bytes, 1)
-        begin = stream.tell()
-        version = npy.read_magic(stream)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, is_fortran, dtype = read_header(stream)
-        offset = stream.tell()
-    size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    if dtype != np.dtype(np.float32) or is_fortran or len(shape) != 2 or offset - begin + size != entry.file_size:
-        return None
-    return np.asarray(np.memmap(path, np.float32, "r", offset, shape))
 
 
 def _read_folder(source: SourceConfig, folder: Path, wanted: Wanted) -> Table:
@@ -90,9 +72,10 @@ def _read_folder(source: SourceConfig, folder: Path, wanted: Wanted) -> Table:
     present = [path.stem for path in folder.glob("*.npy")]
     numbers, labels = {}, {}
     for name in wanted.numbers:
-        array = _open_npy(source, folder / f"{name_in_file(source, name, present)}.npy")
-        is_mapped = array.dtype == np.float32 and array.ndim == 2 and array.flags.c_contiguous
-        numbers[name] = array if is_mapped and array.nbytes >= MAPPED_BYTES else to_numbers(source, name, array)
+        path = folder / f"{name_in_file(source, name, present)}.npy"
+        array = _open_npy(source, path)
+        mapped = map_npy(path) if array.nbytes >= MAPPED_BYTES else None
+        numbers[name] = to_numbers(source, name, array) if mapped is None else mapped
     for name in wanted.labels:
         labels[name] = to_labels(source, name, _open_npy(source, folder / f"{name_in_file(source, name, present)}.npy"))
     return _agreeing(source, Table(numbers, labels, None))

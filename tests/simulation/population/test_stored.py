@@ -1,5 +1,6 @@
 """Files and folders beside the job: mapped where they are large, checked where they are read."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ from jobs import job
 
 from fedloom.data.table import Wanted
 from fedloom.errors import DataError
+from simulation.cohort.shared import pack, unpack
 from simulation.population import stored
 from simulation.population.build import build
+from simulation.population.mapped import Mapped
 
 X = np.arange(24, dtype=np.float32).reshape(8, 3)
 Y = np.arange(8) % 2
@@ -19,14 +22,6 @@ WANTED = Wanted(("x",), ("y",))
 @pytest.fixture
 def _maps_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "MAPPED_BYTES", 1)
-
-
-def is_mapped(array: object) -> bool:
-    while array is not None:
-        if isinstance(array, np.memmap):
-            return True
-        array = getattr(array, "base", None)
-    return False
 
 
 def read(path: Path, wanted: Wanted = WANTED):
@@ -44,12 +39,12 @@ def save_folder(folder: Path, **arrays) -> Path:
 def test_an_uncompressed_npz_is_mapped_whole(tmp_path) -> None:
     np.savez(tmp_path / "pool.npz", y=Y, x=X)
     table = read(tmp_path / "pool.npz")
-    assert is_mapped(table.numbers["x"])
+    assert isinstance(table.numbers["x"], Mapped)
     assert not table.numbers["x"].flags.writeable
     np.testing.assert_array_equal(table.numbers["x"], X)
     assert table.labels["y"].tolist() == Y.tolist()
     population = build(job({"dataset": "pool.npz", "clients": 2}, inputs=3, classes=2), tmp_path / "job.toml", 0)
-    assert is_mapped(population.pool.x)
+    assert isinstance(population.pool.x, Mapped)
 
 
 @pytest.mark.usefixtures("_maps_all")
@@ -57,7 +52,7 @@ def test_an_uncompressed_npz_is_mapped_whole(tmp_path) -> None:
 def test_what_cannot_be_mapped_is_read(tmp_path, x) -> None:
     np.savez(tmp_path / "pool.npz", y=Y, x=x)
     table = read(tmp_path / "pool.npz")
-    assert not is_mapped(table.numbers["x"])
+    assert not isinstance(table.numbers["x"], Mapped)
     np.testing.assert_array_equal(table.numbers["x"], x)
 
 
@@ -83,8 +78,30 @@ def test_a_header_that_claims_too_much_is_not_mapped(tmp_path) -> None:
 @pytest.mark.usefixtures("_maps_all")
 def test_a_folder_of_npy_files_is_mapped(tmp_path) -> None:
     table = read(save_folder(tmp_path / "pool", x=X, y=np.array(["a", "b"] * 4)))
-    assert is_mapped(table.numbers["x"])
+    assert isinstance(table.numbers["x"], Mapped)
     assert table.labels["y"].tolist() == ["a", "b"] * 4
+
+
+@pytest.mark.usefixtures("_maps_all")
+def test_another_process_maps_it_again(tmp_path) -> None:
+    x = read(save_folder(tmp_path / "pool", x=X, y=Y)).numbers["x"]
+    descriptor, packed = pack(x)
+    try:
+        again = unpack(descriptor, packed)
+    finally:
+        os.close(descriptor)
+    assert (packed.arrays, type(again)) == ((), Mapped)
+    np.testing.assert_array_equal(again, X)
+    assert not again.flags.writeable
+    descriptor, packed = pack(x + 1)  # no longer what is in the file
+    try:
+        np.testing.assert_array_equal(unpack(descriptor, packed), X + 1)
+    finally:
+        os.close(descriptor)
+    assert packed.arrays
+    for part in (x[2:5], x[np.array([1, 3])]):
+        assert type(part) is np.ndarray
+    assert x[2:5].tolist() == X[2:5].tolist()
 
 
 @pytest.mark.usefixtures("_maps_all")

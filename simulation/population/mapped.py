@@ -1,0 +1,71 @@
+"""Arrays that stay on the disk, in every process that they are handed to."""
+
+import zipfile
+from mmap import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+_LOCAL_HEADER = 30
+"""Bytes of a ZIP entry before its name (APPNOTE 4.3.7)."""
+
+
+class Mapped(np.memmap[Any, np.dtype[np.float32]]):
+    """A read-only (n, k) float32 array in a file.
+
+    Another process is told where it is, not what is in it: so the file must be at the same path on whichever machine.
+    """
+
+    def __getitem__(self, index: Any) -> Any:
+        """What is taken from it is an ordinary array."""
+        return np.asarray(self)[index]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """The place in the file, if this is the array as it was mapped."""
+        base: object = self.base
+        if not isinstance(base, mmap):
+            return np.asarray(self).__reduce_ex__(protocol)
+        return map_array, (Path(str(self.filename)), int(self.offset), self.shape)
+
+
+def map_array(path: Path, offset: int, shape: tuple[int, ...]) -> Mapped:
+    """The float32 array that begins at byte `offset`, by rows."""
+    return Mapped(path, np.float32, "r", offset, shape)
+
+
+def map_npy(path: Path) -> Mapped | None:
+    """A .npy file; None where it is of another type, order or number of dimensions.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no such file.
+    """
+    return _map(path, 0, path.stat().st_size)
+
+
+def map_entry(path: Path, entry: zipfile.ZipInfo) -> Mapped | None:
+    """An entry of an NPZ that is stored as it is; None as above.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no such file.
+    """
+    with path.open("rb") as stream:
+        stream.seek(entry.header_offset + _LOCAL_HEADER - 4)
+        name_bytes, extra_bytes = np.frombuffer(stream.read(4), "<u2").tolist()
+    return _map(path, entry.header_offset + _LOCAL_HEADER + name_bytes + extra_bytes, entry.file_size)
+
+
+def _map(path: Path, begin: int, size: int) -> Mapped | None:
+    with path.open("rb") as stream:
+        stream.seek(begin)
+        version = npy.read_magic(stream)
+        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, is_fortran, dtype = read_header(stream)
+        offset = stream.tell()
+    held = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    if dtype != np.dtype(np.float32) or is_fortran or len(shape) != 2 or offset - begin + held != size:
+        return None
+    return map_array(path, offset, shape)
