@@ -1,13 +1,15 @@
 """What travels of a chunk's updates: encoded and decoded as on a device and on the aggregator, with error feedback."""
 
+from collections.abc import Callable
 from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedloom.errors import Refused
+from fedloom.errors import Reason, Refused
 from fedloom.job import Job
 from fedloom.wire.encoding import decode, encode
+from simulation.cohort.rounding import ROUNDED
 from simulation.population.base import Ids
 from strategies.base import Matrix
 
@@ -45,21 +47,38 @@ class Sending:
     def exchange(self, vectors: Matrix, able: NDArray[np.intp], purpose: bytes) -> Refusals:
         """Put in the place of each row what arrives of it; `purpose` keeps random numbers apart, as on the device."""
         rules = self._job.update
-        refused: Refusals = {}
         if rules.encoding == "float32":
-            return refused
+            return {}
+        if rounded := ROUNDED.get(rules.encoding):
+            return _at_once(vectors, able, lambda rows: rounded(rows, rules.options))
+        refused: Refusals = {}
         for place in able.tolist():
             try:
                 data = encode(vectors[place], rules.encoding, rules.options, self._seed(place, purpose))
                 decode(data, rules.encoding, vectors[place])
             except Refused as reason:
-                refused[place] = f"the update cannot be encoded: {reason}"
+                refused[place] = _told(reason)
         return refused
 
     def _seed(self, place: int, purpose: bytes) -> int:
         """See `edge_client.training`."""
         seed = f"{self._job.seed}/{device_id(int(self._ids[place])).hex()}/{self._round}".encode()
         return int.from_bytes(sha256(purpose + seed).digest(), "big")
+
+
+def _at_once(vectors: Matrix, able: NDArray[np.intp], rounded: Callable[[Matrix], None]) -> Refusals:
+    is_all = len(able) == len(vectors)
+    mine = vectors if is_all else vectors[able]
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded(mine)
+    if not is_all:
+        vectors[able] = mine
+    bad = able[~np.isfinite(mine).all(axis=1)]
+    return dict.fromkeys(bad.tolist(), _told(Refused(Reason.NON_FINITE)))
+
+
+def _told(reason: Refused) -> str:
+    return f"the update cannot be encoded: {reason}"
 
 
 def sound(vectors: Matrix, most: float) -> NDArray[np.bool_]:
