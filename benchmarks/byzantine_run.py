@@ -1,23 +1,28 @@
-"""One job in one process: devices train with fedloom's trainer, some attack, a strategy fuses; no broker, no spool."""
+"""One job in one process: virtual clients train, some attack, a strategy fuses; no broker, no spool."""
 
+import contextlib
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from digits import CLASSES, deal, flipped
+from digits import CLASSES, deal
 
+from aggregator.root_set import RootSet
+from fedloom.data.prepare import Prepared
+from fedloom.job import Job
 from fedloom.job.choices import StrategyChoice
+from fedloom.job.data import Data
+from fedloom.job.rounds import Rounds
 from fedloom.learning.dataset import Dataset
 from fedloom.learning.evaluate import evaluate
-from fedloom.learning.initialise import initial_weights
-from fedloom.learning.layout import Vector
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
-from fedloom.learning.trainer import Trainer
-from fedloom.simulated_world import AttackKind
-from simulation.world.attacks import ATTACKS as KINDS
-from simulation.world.attacks import Seen
-from strategies import ClientUpdate, FusionError, UpdatesInMemory, create
-from strategies.base import Matrix
+from fedloom.simulated import Simulation
+from fedloom.simulated_world import Attack, AttackKind
+from simulation.cohort.crew import OneHand
+from simulation.cohort.federation import Federation, SimulationError
+from simulation.population.files import of_parts
+from strategies.registry import needs_root_set
 
 SPEC = ModelSpec(64, CLASSES, hidden=(32,))
 ATTACKS: dict[str, tuple[AttackKind, float]] = {
@@ -49,44 +54,31 @@ class Case(NamedTuple):
 
 
 def final_accuracy(case: Case) -> float:
-    """Of the last round's model on data that no device has; a round that cannot be fused changes nothing."""
-    rng = np.random.default_rng(case.seed)  # the same fleet, model and order for every defence and attack
-    fleet = deal(case.devices, case.alpha, rng)
-    weights = initial_weights(SPEC, rng)
-    bad = rng.permutation(case.devices)[: case.attackers]
-    kind, strength = ATTACKS[case.attack]
-    data = [
-        flipped(each) if kind == "label_flip" and number in bad else each for number, each in enumerate(fleet.devices)
-    ]
-    strategy = create(case.choice, "the benchmark")
-    state = strategy.initial_state(weights.size)
-    trainer, moved = Trainer(SPEC, PLAN), np.zeros_like(weights)
-    for _ in range(case.rounds):
-        deltas = np.array([_trained(trainer, weights, each, rng) for each in data])
-        seen = Seen(np.delete(deltas, bad, axis=0), deltas[bad], moved)
-        deltas[bad] = KINDS[kind](seen, strength, rng)
-        updates = [
-            ClientUpdate(number.to_bytes(16, "big"), each.samples, delta)
-            for number, (each, delta) in enumerate(zip(data, deltas, strict=True))
-        ]
-        given = UpdatesInMemory(updates, _trained(trainer, weights, fleet.root, rng))
-        try:
-            fused = strategy.fuse(weights, given, state)
-        except FusionError:
-            continue
-        if np.isfinite(fused.weights).all():
-            moved = fused.weights - weights
-            weights, state = fused
-    return _accuracy(weights, fleet.test)
-
-
-def _trained(trainer: Trainer, weights: Vector, data: Dataset, rng: np.random.Generator) -> Vector:
-    """The difference that a device makes; nothing where its training diverges, as the model was ruined."""
-    fit = trainer.fit(weights, data, rng)
-    delta: Matrix = fit.weights - weights
-    return delta if np.isfinite(delta).all() else np.zeros_like(delta)
-
-
-def _accuracy(weights: Vector, test: Dataset) -> float:
+    """Of the last model on data that no device has; a rule that cannot fuse a round ends the job there."""
+    fleet = deal(case.devices, case.alpha, np.random.default_rng(case.seed))
+    nothing = Dataset(fleet.test.x[:0], fleet.test.y[:0])
+    job = _job(case)
+    root_set = RootSet(fleet.root, job) if needs_root_set(job, "the benchmark") else None
+    clients = of_parts([Prepared(each, nothing) for each in fleet.devices])
+    federation = Federation(job, Path("byzantine.toml"), clients, OneHand, root_set)
+    with contextlib.suppress(SimulationError):
+        for _ in federation.run():
+            pass
     with np.errstate(over="ignore", invalid="ignore"):
-        return float(evaluate(SPEC, PLAN.loss, weights, test).summary()["accuracy"])
+        metrics = evaluate(SPEC, PLAN.loss, federation.model.weights, fleet.test)
+    return float(metrics.summary()["accuracy"])
+
+
+def _job(case: Case) -> Job:
+    kind, strength = ATTACKS[case.attack]
+    attack = Attack(kind, share=case.attackers / case.devices, strength=strength)
+    return Job(
+        name="byzantine",
+        model=SPEC,
+        data=Data(("x",), "y", classes=tuple("0123456789"), standardise=False),
+        training=PLAN,
+        rounds=Rounds(case.rounds, devices=case.devices, evaluate=0.0),
+        strategy=case.choice,
+        simulation=Simulation(attack=attack),
+        seed=case.seed,
+    )

@@ -32,11 +32,6 @@ def deal(devices: int, alpha: float | None, rng: np.random.Generator) -> Fleet:
     return Fleet([_rows(train, part) for part in parts], root, test)
 
 
-def flipped(data: Dataset) -> Dataset:
-    """Class c is called 9 − c."""
-    return Dataset(data.x, CLASSES - 1 - data.y)
-
-
 def _uneven(train: Dataset, devices: int, alpha: float, rng: np.random.Generator) -> list[NDArray[np.intp]]:
     """Drawn again until everybody has a sample."""
     while True:

@@ -19,7 +19,7 @@ from simulation.population.base import Ids
 from simulation.world.door import Chosen
 
 PHASE_NUMBERS = {Phase.TRAIN: 1, Phase.EVALUATE: 2}
-_SHUFFLED = 1 << 20
+_SHUFFLED = 1 << 16
 """Clients up to which the draw is the aggregator's to the number; of more, it takes a time that does not grow."""
 
 
