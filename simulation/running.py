@@ -14,6 +14,7 @@ from fedloom.job import Job, load_job
 from fedloom.learning.model import Model
 from fedloom.learning.model_file import load as load_model
 from fedloom.learning.model_file import save as save_model
+from simulation.cohort.federation import check_clients
 from simulation.directory import new_directory
 from simulation.handing_out import job_of_files, write_parts
 from simulation.history import TEST, History, record
@@ -62,9 +63,6 @@ def run_processes(order: Order, processes: int, broker: BrokerKind, console: Con
     """
     job, path, root_set = order.job, order.path, order.root_set
     load_root_set(SourceConfig(str(root_set)) if root_set else None, job, str(path))
-    if job.cohort.require:
-        problem = "the devices of a simulation have no labels, so that none could take part"
-        raise InputError(str(path), "cohort.require", problem, "leave it out to simulate the job")
     population = build(job, path, job.seed) if job.simulation and job.simulation.dataset else None
     sources = [] if population else find_sources(order.data or path.parent / "data", processes)
     _check_sources(order, sources, population.clients if population else len(sources))
@@ -80,10 +78,7 @@ def _check_sources(order: Order, sources: Sequence[Path], clients: int) -> None:
     if root_set and root_set.resolve() in [source.resolve() for source in sources]:
         problem = "would be the data of a device, too, which nobody else may have a hand in"
         raise InputError(str(root_set), "--root-set", problem, "move it out of the folder of the devices' files")
-    if job.rounds.devices > clients:
-        what = "data files" if sources else "clients"
-        problem = f"the job waits for {job.rounds.devices} devices, but there are {clients} {what}"
-        raise InputError(str(order.path), "rounds.devices", problem, f"lower it or add {what}")
+    check_clients(job, str(order.path), clients, "data files" if sources else "clients")
 
 
 def _movable(job: Job, path: Path) -> Job:
@@ -128,7 +123,8 @@ def summary(history: History, model: Model) -> Iterator[str]:
     """What a run has come to, in lines."""
     last = history.metrics[-1] if history.metrics else {}
     tested = {name.removeprefix(TEST): value for name, value in last.items() if name.startswith(TEST)}
-    for where, figures in (("on the clients' hold-outs", last), ("on the test set", tested)):
+    own = {name: value for name, value in last.items() if not name.startswith(TEST)}
+    for where, figures in (("on the clients' hold-outs", own), ("on the test set", tested)):
         if words := headline(figures):
             yield f"{where}: {words}"
     rounds, seconds, sent = len(history.seconds), sum(history.seconds), sum(history.update_bytes)

@@ -59,7 +59,7 @@ class Federation:
         Raises:
             InputError: the job cannot be run, or the data set does not fit it.
         """
-        _check(job, str(where), population.clients)
+        check_clients(job, str(where), population.clients, "clients")
         self.history = History(job=job.name, engine="cohort")
         self._job, self._population, self._make_crew = job, population, make_crew
         self._server = Server(job, where, root_set)
@@ -203,15 +203,15 @@ class Federation:
         raise SimulationError(f"round {step.round} makes no model after {_ATTEMPTS} attempts: {reason}")
 
 
-def _check(job: Job, where: str, clients: int) -> None:
-    """Refuse a job that would wait for devices for ever.
+def check_clients(job: Job, where: str, clients: int, what: str) -> None:
+    """Refuse a job that would wait for ever for devices, of which there are so many; `what` makes one.
 
     Raises:
         InputError: names the key.
     """
     if job.rounds.devices > clients:
-        problem = f"the job waits for {job.rounds.devices} devices, but there are {clients} clients"
-        raise InputError(where, "rounds.devices", problem, "lower it, or simulate more clients")
+        problem = f"the job waits for {job.rounds.devices} devices, but there are {clients} {what}"
+        raise InputError(where, "rounds.devices", problem, f"lower it or add {what}")
     if job.cohort.require:
         problem = "the devices of a simulation have no labels, so that none could take part"
         raise InputError(where, "cohort.require", problem, "leave it out to simulate the job")

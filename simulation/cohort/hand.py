@@ -3,6 +3,7 @@
 python -m simulation.cohort.hand LINK CONTEXT DELTAS, which are inherited descriptors.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -17,6 +18,7 @@ from simulation.cohort.worker import Worker
 
 def main(arguments: Sequence[str]) -> None:
     """Until the parent hangs up, or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the parent hears it, too, and hangs up
     link_descriptor, context_descriptor, deltas_descriptor = map(int, arguments)
     link: Connection[object, object] = Connection(link_descriptor)
     packed = cast("shared.Packed", link.recv())

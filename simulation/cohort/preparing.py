@@ -1,5 +1,7 @@
 """The context that workers need: the statistics round, then the pool as the model sees it."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from fedloom.errors import InputError
@@ -8,19 +10,20 @@ from fedloom.learning.dataset import Dataset
 from fedloom.learning.losses import encode_targets
 from fedloom.learning.standardise import BLOCK_ROWS, Moments, Standardiser
 from simulation.cohort.task import Context
-from simulation.population.base import Population
+from simulation.population.base import Ids, Population
 
 _AT_ONCE = 4096
 """Clients."""
+_TELLING = 200_000
+"""Clients that tell their moments; of a larger population these are drawn, as many as no figure would notice."""
 
 
 def standardiser_of(population: Population) -> Standardiser:
-    """By the moments that all clients would tell: of what they train on, as often as they do."""
+    """By the moments that clients would tell: of what they train on, as often as they do."""
     if population.features(np.arange(1), population.training(np.arange(1))) is not None:
         return _by_client(population).standardiser()
     pool, counts = population.pool.x, np.zeros(len(population.pool.x), np.int64)
-    for first in range(0, population.clients, _AT_ONCE):
-        ids = np.arange(first, min(first + _AT_ONCE, population.clients))
+    for ids in _telling(population):
         counts += np.bincount(population.training(ids).rows, minlength=len(counts))
     total, squares = np.zeros(pool.shape[1]), np.zeros(pool.shape[1])
     for start in range(0, len(pool), BLOCK_ROWS):
@@ -55,9 +58,17 @@ def _by_client(population: Population) -> Moments:
     """Where each sees the pool in its own way."""
     width = population.pool.x.shape[1]
     total = Moments(0, np.zeros(width), np.zeros(width))
-    for first in range(0, population.clients, _AT_ONCE):
-        ids = np.arange(first, min(first + _AT_ONCE, population.clients))
+    for ids in _telling(population):
         altered = population.features(ids, population.training(ids))
         assert altered is not None  # noqa: S101 - for the type checker: it was not for the first client
         total += Moments.of(altered)
     return total
+
+
+def _telling(population: Population) -> Iterator[Ids]:
+    """In groups."""
+    everybody = np.arange(population.clients)
+    if population.clients > _TELLING:
+        everybody = np.sort(np.random.default_rng(0).choice(population.clients, _TELLING, replace=False))
+    for first in range(0, len(everybody), _AT_ONCE):
+        yield everybody[first : first + _AT_ONCE]

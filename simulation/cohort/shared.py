@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from simulation.cohort.matrix import NoRoomError
 from strategies.base import Matrix
 
 _IN_MEMORY = "/dev/shm"  # noqa: S108 - files there have no name for longer than it takes to make them
@@ -27,7 +28,7 @@ def new_file(size_bytes: int) -> int:
     """A descriptor of so many bytes, in memory where there is room, else below TMPDIR.
 
     Raises:
-        OSError: there is no room.
+        NoRoomError: there is none.
     """
     places = [_IN_MEMORY] if os.path.isdir(_IN_MEMORY) else []  # noqa: PTH112
     for place in [*places, None]:
@@ -35,7 +36,7 @@ def new_file(size_bytes: int) -> int:
         try:
             reserve(file.fileno(), size_bytes)
             return os.dup(file.fileno())
-        except OSError:
+        except NoRoomError:
             if place is None:
                 raise
         finally:
@@ -47,17 +48,21 @@ def reserve(descriptor: int, size_bytes: int) -> None:
     """Make the file so long, now: memory that turns out not to be there later kills the process that touches it.
 
     Raises:
-        OSError: there is no room.
+        NoRoomError: there is none.
     """
-    if size_bytes:
+    if not size_bytes:
+        return
+    try:
         os.posix_fallocate(descriptor, 0, size_bytes)
+    except OSError as error:
+        raise NoRoomError(size_bytes, error) from None
 
 
 def pack(value: object) -> tuple[int, Packed]:
     """Write a value, of which the arrays are not copied into the pickle; the file's descriptor, and where all is.
 
     Raises:
-        OSError: there is no room.
+        NoRoomError: there is none.
     """
     buffers: list[pickle.PickleBuffer] = []
     data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)

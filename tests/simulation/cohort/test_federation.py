@@ -9,9 +9,12 @@ from federations import WHERE, job, parts, population, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedloom.data.prepare import Prepared
 from fedloom.errors import InputError
+from fedloom.learning.dataset import Dataset
 from simulation.cohort.crew import OneHand
 from simulation.cohort.federation import Federation, SimulationError
+from simulation.population.files import of_parts
 
 WHOLE = {"batch_size": 0}
 """Full batches: nothing depends on the order of samples."""
@@ -37,6 +40,36 @@ def test_it_is_what_devices_come_to(strategy: str, encoding: str, personal: dict
 def test_losses_are_measured_where_a_rule_asks() -> None:
     asked = job(training=WHOLE, strategy={"name": "qfedavg", "options": {"client_learning_rate": 0.2}})
     np.testing.assert_allclose(run(asked).model.weights, Devices(asked, parts()).run(), rtol=0, atol=1e-5)
+
+
+LOSSES: list[dict[str, dict[str, object]]] = [
+    {"training": WHOLE | {"class_weights": [1.0, 2.0, 0.5]}},
+    {"training": WHOLE | {"loss": "mse"}, "model": {"outputs": 1}, "data": {"classes": []}},
+    {
+        "training": WHOLE | {"loss": "binary_cross_entropy"},
+        "model": {"outputs": 1},
+        "data": {"classes": ["a", "b"]},
+    },
+]
+
+
+@pytest.mark.parametrize("tables", LOSSES, ids=["class weights", "mse", "binary"])
+def test_all_losses_are_those_of_devices(tables: dict[str, dict[str, object]]) -> None:
+    asked, clients = job(**tables), parts()
+    loss = asked.training.loss
+    if loss != "cross_entropy":
+        clients = [Prepared(*(with_targets(each, loss) for each in client)) for client in clients]
+    devices = Devices(asked, clients)
+    federation = run(asked, of_parts(clients))
+    np.testing.assert_allclose(federation.model.weights, devices.run(), rtol=0, atol=1e-5)
+    assert federation.history.metrics[-1]["loss"] == pytest.approx(devices.figures["loss"], rel=1e-5)
+
+
+def with_targets(data: Dataset, loss: str) -> Dataset:
+    """Of the same points, numbers or two classes."""
+    if loss == "mse":
+        return Dataset(data.x, data.x.sum(axis=1, keepdims=True))
+    return Dataset(data.x, (data.y > 0).astype(np.int64))
 
 
 def test_own_models_are_those_that_devices_keep() -> None:

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -79,6 +82,43 @@ def test_what_a_worker_cannot_do_is_told() -> None:
     people.holdout = None  # type: ignore[method-assign, assignment]
     with pytest.raises(CrewError, match="a chunk of clients cannot be trained: TypeError"):
         list(federation.run())
+
+
+def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    folder = str(Path(__file__).parent)
+    script.write_text(
+        f"import sys; sys.path.insert(0, {folder!r})\n"
+        "from functools import partial\n"
+        "from federations import WHERE, job, population\n"
+        "from simulation.cohort.federation import Federation\n"
+        "from simulation.cohort.hands import Hands\n"
+        "class Told(Hands):\n"
+        "    def run(self, *given):\n"
+        "        print(*self.processes, flush=True)\n"
+        "        return super().run(*given)\n"
+        "asked = job(rounds={'count': 1_000_000})\n"
+        "for _ in Federation(asked, WHERE, population(), partial(Told, workers=2)).run(): pass\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    with parent.stdout:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        parent.kill()
+        parent.wait()
+    assert len(pids) == 2
+    deadline_s = time.monotonic() + 10.0
+    while any(map(is_alive, pids)):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_no_worker_outlives_its_crew() -> None:
