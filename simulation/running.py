@@ -25,6 +25,7 @@ from simulation.processes import BrokerKind, LocalFleet
 from simulation.progress import follow, headline
 from simulation.spread import client_figures
 from simulation.virtual import federation
+from simulation.world.summary import in_words
 
 Engine = Literal["cohort", "processes"]
 
@@ -116,6 +117,8 @@ def outcome_of(history: History) -> dict[str, object]:
         "rounds": len(history.seconds),
         "seconds": history.seconds,
         "update_bytes": sum(history.update_bytes),
+        "simulated_s": sum(history.simulated_s),
+        "energy_j": sum(history.energy_j),
     }
 
 
@@ -129,4 +132,6 @@ def summary(history: History, model: Model) -> Iterator[str]:
             yield f"{where}: {words}"
     rounds, seconds, sent = len(history.seconds), sum(history.seconds), sum(history.update_bytes)
     yield f"{rounds} rounds in {seconds:.1f} s, {sum(history.updates):,} updates of {sent / 1e6:,.1f} MB in all"
+    if attempts := [each for tried in history.attempts for each in tried]:
+        yield from in_words(attempts)
     yield f"the model has {model.weights.size:,} weights and is in {history.model_path}"

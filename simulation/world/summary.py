@@ -1,5 +1,7 @@
 """What a simulated round took: time on the virtual clock, bytes, joules, and what of them was for nothing."""
 
+from collections.abc import Iterator, Sequence
+
 import msgspec
 import numpy as np
 
@@ -64,3 +66,18 @@ def histogram(staleness: Ids) -> tuple[int, ...]:
     (2, 0, 1)
     """
     return tuple(np.bincount(staleness).tolist())
+
+
+def in_words(attempts: Sequence[Attempt]) -> Iterator[str]:
+    """What all attempts of a run have come to, in lines; there is at least one."""
+    cost = sum((each.cost for each in attempts), Cost())
+    invited, counted, late, lost = (
+        sum(getattr(each, name) for each in attempts) for name in ("invited", "counted", "late", "lost")
+    )
+    sent = cost.down_bytes + cost.up_bytes
+    clock = f"on the virtual clock: {attempts[-1].closed_s:,.1f} s in {len(attempts):,} attempts"
+    yield f"{clock}; {invited:,} invitations, {counted:,} updates in time, {late:,} late, {lost:,} lost"
+    wasted = f"{cost.wasted_bytes / max(sent, 1.0):.0%} of them for nothing"
+    yield f"{cost.down_bytes / 1e6:,.1f} MB to devices and {cost.up_bytes / 1e6:,.1f} MB back, {wasted}"
+    if cost.joules:
+        yield f"{cost.joules:,.1f} J on the devices, {cost.wasted_joules / cost.joules:.0%} of them for nothing"
