@@ -31,10 +31,10 @@ TARGET = 0.93
 """Accuracy on the samples that no device has."""
 SIGMAS = (0.5, 1.0, 1.5)
 JITTER = 0.25
-RATES = (0.1, 0.3, 1.0, 2.0)
+RATES = (0.3, 1.0, 2.0)
 SERVER_RATES = (0.5, 1.0, 2.0)
-LIMIT = {"synchronous": 60, "over-selected": 78, "fedbuff": 600}
-"""Rounds: 6,000 updates."""
+LIMIT = {"synchronous": 25, "over-selected": 33, "fedbuff": 250}
+"""Rounds: 2,500 updates."""
 
 
 class Case(NamedTuple):

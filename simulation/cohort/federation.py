@@ -152,7 +152,7 @@ class Federation:
     def _remember(self, step: Step, entrants: Entrants, asked: Asked, done: Done, is_in: Mask) -> None:
         """Where the rule that chooses looks at it."""
         if self._chooser.remembers:
-            told = standings(self._job, self._population, asked, done, is_in, step.round)
+            told = standings(self._job, self._population, entrants, asked, done, is_in)
             self._chooser.heard(told, entrants.chosen.ids, step.round)
 
     def _fuse(self, step: Step, entrants: Entrants, asked: Asked, done: Done, is_in: Mask) -> str:

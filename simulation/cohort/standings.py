@@ -9,13 +9,17 @@ from fedloom.job import Job
 from simulation.cohort.round import Asked, Done
 from simulation.cohort.sending import device_id
 from simulation.cohort.task import Mask
+from simulation.cohort.timetable import Entrants
 from simulation.population.base import Population
 
 Counts = tuple[int, ...]
 
 
-def standings(job: Job, population: Population, asked: Asked, done: Done, is_in: Mask, number: int) -> list[Standing]:
+def standings(
+    job: Job, population: Population, entrants: Entrants, asked: Asked, done: Done, is_in: Mask
+) -> list[Standing]:
     """Of those whose updates were accepted in this round."""
+    seconds = [None] * len(asked.ids) if entrants.seconds is None else entrants.seconds.tolist()
     counts = dict(_class_counts(job, population, asked)) if job.data.classes else {}
     trained = done.train_losses / np.maximum(done.samples, 1)
     losses = np.where(np.isnan(done.losses), trained, done.losses)
@@ -24,8 +28,9 @@ def standings(job: Job, population: Population, asked: Asked, done: Done, is_in:
             device_id(int(asked.ids[row])),
             int(done.samples[row]),
             float(losses[row]),
+            seconds[row],
             class_counts=counts.get(row, ()),
-            answered=number,
+            answered=int(entrants.bases[row]),
         )
         for row in np.flatnonzero(is_in).tolist()
     ]

@@ -16,6 +16,7 @@ from simulation.cohort.task import Mask
 from simulation.population.base import Ids, Population
 from simulation.world.asynchronous import Buffers
 from simulation.world.door import Chosen, Refuse
+from simulation.world.draws import Numbers
 from simulation.world.summary import Attempt
 from simulation.world.synchronous import Synchronous
 from simulation.world.work import Load, samples_trained
@@ -33,6 +34,8 @@ class Entrants(NamedTuple):
     """(n,) the round whose model each has trained from."""
     chosen: Chosen
     """Whom the round has invited."""
+    seconds: Numbers | None = None
+    """(n,) from the opening of that round to the answer, on the virtual clock."""
     attempts: tuple[Attempt, ...] = ()
     """What it took on the virtual clock; empty where there is none."""
 
@@ -73,7 +76,7 @@ class OnTheClock:
             return Everybody(self._chooser).round(step)
         happened = self._rounds.round(step.round)
         bases = np.full(len(happened.ids), step.round)
-        return Entrants(happened.ids, happened.evaluates, bases, happened.chosen, happened.attempts)
+        return Entrants(happened.ids, happened.evaluates, bases, happened.chosen, happened.seconds, happened.attempts)
 
 
 class InBuffers:
@@ -86,9 +89,9 @@ class InBuffers:
         """As the world has it; who has trained from an older model evaluates nothing that counts."""
         if step.phase is not Phase.TRAIN:
             return Everybody(self._chooser).round(step)
-        ids, bases, chosen, attempts = self._buffers.round(step.round)
+        ids, bases, seconds, chosen, attempts = self._buffers.round(step.round)
         evaluating = chosen.ids[chosen.evaluates]
-        return Entrants(ids, np.isin(ids, evaluating) & (bases == step.round), bases, chosen, attempts)
+        return Entrants(ids, np.isin(ids, evaluating) & (bases == step.round), bases, chosen, seconds, attempts)
 
 
 def make_timetable(

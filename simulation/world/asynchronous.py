@@ -14,7 +14,7 @@ from aggregator.round import RoundState
 from fedloom.job.rounds import Asynchronous, Rounds
 from fedloom.wire.messages import Phase, Verdict
 from simulation.world.door import Choose, Chosen, Door, Refuse
-from simulation.world.draws import Ids
+from simulation.world.draws import Ids, Numbers
 from simulation.world.flights import Flight, Flights, Opening
 from simulation.world.summary import Attempt, Cost, cost_of, histogram
 from simulation.world.world import World
@@ -27,6 +27,8 @@ class Buffer(NamedTuple):
     """Whose update; a device may have two."""
     bases: Ids
     """The number of the round whose model it was trained from."""
+    seconds: Numbers
+    """From that round's opening to the answer."""
     chosen: Chosen
     """Whom it has invited."""
     attempts: tuple[Attempt, ...]
@@ -136,11 +138,12 @@ class _Collecting:
         """Whose answer to this buffer's own manifest is awaited."""
         return np.array(sorted(_client(each) for each in self._state.silent), np.intp)
 
-    def updates(self) -> tuple[Ids, Ids]:
-        """(k,) clients and (k,) rounds whose models they trained from."""
-        counted = sorted((each.client, each.opening.version, each.opening.round) for each in self._counted())
-        table = np.array(counted, np.intp).reshape(-1, 3)
-        return table[:, 0], table[:, 2]
+    def updates(self) -> tuple[Ids, Ids, Numbers]:
+        """(k,) clients, rounds whose models they trained from, and seconds since those were opened."""
+        counted = sorted(self._counted(), key=lambda each: (each.client, each.opening.version))
+        ids = np.array([each.client for each in counted], np.intp)
+        bases = np.array([each.opening.round for each in counted], np.intp)
+        return ids, bases, np.array([each.ends_s - each.opening.opened_s for each in counted])
 
     def summary(self, world: World) -> Attempt:
         """What it took; the batteries pay for it."""

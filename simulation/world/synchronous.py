@@ -5,7 +5,7 @@ from typing import NamedTuple
 from fedloom.job.rounds import Rounds
 from simulation.world.closing import Closing, close
 from simulation.world.door import Choose, Chosen, Door, Refuse
-from simulation.world.draws import Ids, Mask
+from simulation.world.draws import Ids, Mask, Numbers
 from simulation.world.summary import Attempt, Cost, cost_of
 from simulation.world.work import Work
 from simulation.world.world import World
@@ -18,6 +18,8 @@ class Round(NamedTuple):
     """Whom it has invited."""
     counted: Mask
     """(c,) whose updates are in it."""
+    answers_s: Numbers
+    """(c,) when each has answered, from the round's opening; ∞ for never."""
     attempts: tuple[Attempt, ...]
     """All that it took; the last one is done, the others came to nothing."""
 
@@ -30,6 +32,11 @@ class Round(NamedTuple):
     def evaluates(self) -> Mask:
         """(k,) who of them evaluates."""
         return self.chosen.evaluates[self.counted]
+
+    @property
+    def seconds(self) -> Numbers:
+        """(k,) from the round's opening to their answers."""
+        return self.answers_s[self.counted]
 
 
 class Synchronous:
@@ -55,14 +62,14 @@ class Synchronous:
         while True:
             ready, attempt = self._door.open(number)
             chosen = self._choose(ready, number, attempt)
-            closing = self._attempt(chosen, number, attempts)
+            closing, answers_s = self._attempt(chosen, number, attempts)
             spoke, silent = chosen.ids[closing.spoke], chosen.ids[~closing.spoke]
             is_done = closing.outcome == "done"
             self._door.close(attempts[-1].closed_s, spoke, silent, is_done=is_done)
             if is_done:
-                return Round(chosen, closing.counted, tuple(attempts))
+                return Round(chosen, closing.counted, answers_s, tuple(attempts))
 
-    def _attempt(self, chosen: Chosen, number: int, attempts: list[Attempt]) -> Closing:
+    def _attempt(self, chosen: Chosen, number: int, attempts: list[Attempt]) -> tuple[Closing, Numbers]:
         """Who has not answered when it closes stops: the next manifest ends what a device does for the last."""
         self._moment += 1
         opened_s = self._door.time_s
@@ -73,7 +80,7 @@ class Synchronous:
         self._world.spend(chosen.ids, used.joules, opened_s + closing.seconds)
         cost = cost_of(used, closing.counted & (closing.outcome == "done"))
         attempts.append(_summary(work, closing, opened_s + closing.seconds, cost))
-        return closing
+        return closing, work.answers_s
 
 
 def _summary(work: Work, closing: Closing, closed_s: float, cost: Cost) -> Attempt:

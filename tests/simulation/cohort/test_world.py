@@ -144,3 +144,14 @@ def test_updates_of_nan_are_in_no_model(devices):
         assert [each.rejected for each in closed] == [2] * 3
     else:
         assert [each[0].refused for each in federation.history.attempts] == [2] * 3
+
+
+def test_a_rule_that_knows_who_is_slow_asks_the_fast():
+    """`oort` explores at first; then it leaves those out that are much slower than the others."""
+    options = {"penalty": 10.0, "preferred": 0.5, "exploration_decay": 0.8, "exploration_min": 0.0, "cut_off": 1.0}
+    devices = {"compute": {"weights_per_s": 54.0, "sigma": 1.5}}
+    rounds = {"count": 20, "cohort": 0.25, "over_selection": 1.0, "deadline_s": 86_400.0}
+    tables = {"rounds": rounds, "simulation": {"devices": devices}}
+    picky = run(clocked(cohort={"name": "oort", "options": options}, **tables), population(20)).history.simulated_s
+    anybody = run(clocked(**tables), population(20)).history.simulated_s
+    assert sum(picky[10:]) < 0.5 * sum(anybody[10:])
