@@ -1,5 +1,7 @@
 """A federation on a virtual clock, asynchronous or not, and with clients that lie, beside plain loops."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from federations import WHERE, job, parts, population, run
@@ -13,6 +15,7 @@ from fedloom.learning.trainer import Trainer
 from fedloom.simulated_world import Attack
 from simulation.cohort.crew import OneHand
 from simulation.cohort.federation import Federation
+from simulation.cohort.hands import Hands
 from simulation.world.attackers import Attackers
 from strategies import ClientUpdate, UpdatesInMemory, create_for
 
@@ -155,3 +158,27 @@ def test_a_rule_that_knows_who_is_slow_asks_the_fast():
     picky = run(clocked(cohort={"name": "oort", "options": options}, **tables), population(20)).history.simulated_s
     anybody = run(clocked(**tables), population(20)).history.simulated_s
     assert sum(picky[10:]) < 0.5 * sum(anybody[10:])
+
+
+@pytest.mark.parametrize("kind", ["label_flip", "noise"])
+def test_buffers_and_liars_are_the_same_with_workers(kind):
+    devices = {"compute": {"weights_per_s": 54.0, "sigma": 1.0}}
+    simulation = {"devices": devices, "attack": {"kind": kind}}
+    tables = BUFFERED | {"asynchronous": {"buffer": 5}, "rounds": {"count": 6, "devices": 5}}
+    given, people = clocked(simulation=simulation, update={"encoding": "int8"}, **tables), population(20)
+    alone, two = run(given, people), run(given, people, partial(Hands, workers=2))
+    assert alone.model.weights.tobytes() == two.model.weights.tobytes()
+    assert alone.history.metrics == two.history.metrics
+    assert alone.history.attempts == two.history.attempts
+
+
+@pytest.mark.parametrize("strategy", ["fedbuff", "fedasync"])
+@pytest.mark.parametrize("personal", [None, {"method": "head"}, {"method": "ditto", "strength": 0.1}])
+def test_asynchronous_jobs_learn(strategy, personal):
+    tables = {"asynchronous": {"buffer": 2}, "strategy": {"name": strategy}, "rounds": {"count": 60, "devices": 4}}
+    if personal:
+        tables["personal"] = personal
+    history = run(clocked(**tables), population(12)).history
+    prefix = "personal_" if personal == {"method": "head"} else ""
+    losses = [each[f"{prefix}loss"] for each in history.metrics if f"{prefix}loss" in each]
+    assert losses[-1] < 0.5 * losses[0]
