@@ -49,7 +49,7 @@ class Cache:
 
     def prune(self, max_bytes: int = MAX_BYTES) -> None:
         """Remove what was not used for longest until no more than this is left."""
-        found = sorted(((path.stat(), path) for path in self._folder.glob("*.json")), key=lambda each: each[0].st_mtime)
+        found = sorted(((path.stat(), path) for path in self._folder.glob("*")), key=lambda each: each[0].st_mtime)
         size = sum(status.st_size for status, _ in found)
         for status, path in found:
             if size <= max_bytes:

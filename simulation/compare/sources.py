@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from fedloom.errors import ConfigError
 from fedloom.job import Job
-from simulation.population.catalogue import NAMES
+from simulation.population.catalogue import locate
 from simulation.population.files import find_sources
 
 
@@ -18,9 +17,7 @@ def data_files(job: Job, where: Path) -> list[Path]:
     name = job.simulation.dataset if job.simulation else ""
     if not name:
         return start + find_sources(where.parent / "data", job.simulation.clients if job.simulation else 0)
-    if name in NAMES:
+    place = locate(name, where)
+    if place is None:
         return start
-    place = where.parent / name
-    if not place.is_file():
-        raise ConfigError(str(where), "simulation.dataset", f"no such file {name!r}", "did you mean 'digits'?")
-    return [*start, place]
+    return start + (sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place])

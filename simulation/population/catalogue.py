@@ -32,7 +32,7 @@ def folder_of_clients(name: str, where: Path) -> Path | None:
         ConfigError: it is the watches, and they are not installed.
     """
     if name == WATCH:
-        return examples_folder() / "watch" / "data"
+        return locate(name, where)
     folder = where.parent / name
     if name in NAMES or not folder.is_dir() or any(folder.glob("*.npy")):
         return None
@@ -46,10 +46,27 @@ def open_dataset(name: str, wanted: Wanted, where: Path) -> Opened:
         ConfigError: there is no such data set.
         DataError: it cannot be read, or lacks a column.
     """
-    if name in bundled.NAMES:
+    path = locate(name, where)
+    if path is None:
         return _checked(Opened(SourceConfig(name), bundled.load(name), None), wanted)
     if name in images.SETS:
-        return _checked(_open_images(name, where), wanted)
+        return _checked(_open_images(path), wanted)
+    source = stored.source_of(path)
+    return Opened(source, stored.read(source, wanted), None)
+
+
+def locate(name: str, where: Path) -> Path | None:
+    """The file or folder with a data set that the job in file `where` names; None for one that comes with a package.
+
+    Raises:
+        ConfigError: there is no such data set.
+    """
+    if name in bundled.NAMES:
+        return None
+    if name == WATCH:
+        return examples_folder() / "watch" / "data"
+    if name in images.SETS:
+        return _folder_of_images(name, where)
     path = where.parent / name
     if not path.exists():
         close = closest(name, NAMES)
@@ -57,8 +74,7 @@ def open_dataset(name: str, wanted: Wanted, where: Path) -> Opened:
         kinds = ", ".join((*ENDINGS, stored.PARQUET))
         remedy = f"{hint}data sets are {', '.join(NAMES)}, or a file ({kinds}) or folder beside the job"
         raise ConfigError(str(where), _FIELD, f"there is neither a data set nor a file {name!r}", remedy)
-    source = stored.source_of(path)
-    return Opened(source, stored.read(source, wanted), None)
+    return path
 
 
 def examples_folder() -> Path:
@@ -73,7 +89,7 @@ def examples_folder() -> Path:
     raise ConfigError("examples", "", "are not installed", "run this in a checkout of fedloom's repository")
 
 
-def _open_images(name: str, where: Path) -> Opened:
+def _folder_of_images(name: str, where: Path) -> Path:
     folder = images.find(name)
     if folder is None:
         remedy = (
@@ -81,6 +97,10 @@ def _open_images(name: str, where: Path) -> Opened:
             "files (train-images-idx3-ubyte and so on, .gz or not)"
         )
         raise ConfigError(str(where), _FIELD, f"{name!r} is not on this machine", remedy)
+    return folder
+
+
+def _open_images(folder: Path) -> Opened:
     return Opened(SourceConfig(str(folder)), images.load(folder, images.TRAINING), images.load(folder, images.TEST))
 
 
