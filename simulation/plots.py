@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulation.history import Axis, History
+from simulation.units import unit_of
 
 BLUE, ORANGE, GREY, GREEN = "#3b82f6", "#ea580c", "#9ca3af", "#059669"
 COLOURS = (BLUE, ORANGE, GREEN, "#a855f7", "#db2777", "#ca8a04", "#0891b2", "#65a30d")
@@ -31,25 +32,16 @@ _STYLE = dict.fromkeys(_INKED, INK) | {
     "svg.hashsalt": "fedloom",  # the same figure gives the same text
 }
 
-AXES: dict[Axis, tuple[str, float]] = {
-    "rounds": ("rounds", 1.0),
-    "seconds": ("seconds on this machine", 1.0),
-    "update_bytes": ("updates sent, MB", 1e6),
-    "model_bytes": ("models sent, MB", 1e6),
-    "simulated_s": ("simulated time, h", 3600.0),
-    "energy_j": ("energy of all devices, kJ", 1000.0),
-}
-"""What each axis is called, and how many of the History's units make one of its."""
-
 
 def run_curves(history: History, figures: Sequence[str], against: Axis) -> Figure:
     """Figures of one run against rounds or a cost."""
-    title, unit = AXES[against]
-    places = [place / unit for place in history.spent(against)]
+    spent = history.spent(against)
+    unit = unit_of(against, max(spent, default=0.0))
+    places = [place / unit.size for place in spent]
     with canvas(7.2, 3.4) as (figure, axes):
         for name, colour in zip(figures, itertools.cycle(COLOURS), strict=False):
             axes.plot(places, history.series(name), color=colour, marker="o", markersize=3, label=name)
-        axes.set(xlabel=title, ylabel=figures[0] if len(figures) == 1 else "", title=history.job)
+        axes.set(xlabel=unit.titled(against), ylabel=figures[0] if len(figures) == 1 else "", title=history.job)
         if len(figures) > 1:
             axes.legend()
     return figure

@@ -13,8 +13,10 @@ from fedloom.sweep import Value, shown
 from simulation.compare.compare import Group
 from simulation.compare.rows import Row
 from simulation.compare.statistics import interval
+from simulation.compare.words import short
 from simulation.history import Axis, History
-from simulation.plots import AXES, COLOURS, INK, canvas, svg
+from simulation.plots import COLOURS, INK, canvas, svg
+from simulation.units import unit_of
 
 DASHES = ("solid", "dashed", "dotted", "dashdot")
 MAX_LINES = len(COLOURS) * len(DASHES)
@@ -66,19 +68,18 @@ def _points(history: History, figure: str, axis: Axis) -> dict[int, tuple[float,
 
 def curves(groups: Sequence[Group], figure: str, axis: Axis, target: float | None) -> str:
     """The figure against rounds or a cost: the mean of each group, and, of few, its 95 % confidence interval."""
-    title, unit = AXES[axis]
+    lines = [mean_line(group.histories, figure, axis) for group in groups]
+    unit = unit_of(axis, max((place for line in lines for place in line.places), default=0.0))
     with canvas(_WIDTH, 3.6) as (drawing, axes):
-        for group, style in zip(groups, STYLES, strict=False):
-            line = mean_line(group.histories, figure, axis)
+        for line, (colour, dash) in zip(lines, STYLES, strict=False):
             places, means, half = (np.array(values) for values in line)
-            axes.plot(places / unit, means, color=style.colour, linestyle=style.dash, linewidth=1.6)
+            axes.plot(places / unit.size, means, color=colour, linestyle=dash, linewidth=1.6)
             if len(groups) <= MAX_BANDS:
-                axes.fill_between(
-                    places / unit, means - half, means + half, color=style.colour, alpha=0.18, linewidth=0
-                )
+                band = axes.fill_between(places / unit.size, means - half, means + half, color=colour)
+                band.set(alpha=0.18, linewidth=0)
         if target is not None:
             axes.axhline(target, color=INK, linestyle=(0, (1, 3)), linewidth=1)
-        axes.set(xlabel=title, ylabel=figure)
+        axes.set(xlabel=unit.titled(axis), ylabel=figure)
     return svg(drawing)
 
 
@@ -116,7 +117,7 @@ def heat_map(rows: Sequence[Row], across: str, down: str, figure: str) -> str:
         fitting = (row for row in rows if row.settings.get(across) == column and row.settings.get(down) == line)
         found = interval([row.final.mean for row in fitting if row.final])
         means[i, j] = found.mean if found else np.nan
-    with canvas(min(_WIDTH, 2.0 + 1.1 * len(columns)), 1.0 + 0.5 * len(lines)) as (drawing, axes):
+    with canvas(_WIDTH, 1.0 + 0.5 * len(lines)) as (drawing, axes):
         sign = -1.0 if lower_is_better(figure) else 1.0  # what is better is brighter
         axes.pcolormesh(sign * means, cmap="viridis", edgecolors="none")
         middle = (np.nanmin(means) + np.nanmax(means)) / 2
@@ -128,7 +129,7 @@ def heat_map(rows: Sequence[Row], across: str, down: str, figure: str) -> str:
                 )  # on viridis, which goes from dark to bright
                 text = f"{100 * value:.1f}" if figure.endswith("accuracy") else f"{value:.3g}"
                 axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", color=ink)
-        axes.set(xlabel=across, ylabel=down)
+        axes.set(xlabel=short(across), ylabel=short(down))
         axes.set_xticks(np.arange(len(columns)) + 0.5, [shown(value) for value in columns])
         axes.set_yticks(np.arange(len(lines)) + 0.5, [shown(value) for value in lines])
         axes.tick_params(length=0)

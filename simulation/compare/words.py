@@ -7,18 +7,18 @@ from fedloom.sweep import shown
 from simulation.compare.rows import Findings, Row
 from simulation.compare.statistics import Interval
 from simulation.history import Axis
+from simulation.units import Unit, unit_of
 
 
 def headings(findings: Findings) -> list[str]:
     """Of the columns: what is compared, how good it became, and what that cost."""
     to = "" if findings.target is None else f" to {value_of(findings.figure, findings.target)}"
-    names = {"rounds": "rounds", "update_bytes": "updates sent", "simulated_s": "simulated time"}
     return [
         *_compared(findings),
         "seeds",
         f"{findings.figure or 'figure'}, last",
         "best",
-        *(names[axis] + to for axis in known_costs(findings)),
+        *(_unit(findings, axis).titled(axis, to) for axis in known_costs(findings)),
     ]
 
 
@@ -88,10 +88,10 @@ def _cost_cell(findings: Findings, row: Row, axis: Axis) -> str:
     cost = row.costs.get(axis)
     if cost is None:
         return "–"
-    unit, name = _unit(axis, cost.mean)
+    unit = _unit(findings, axis)
     some = f" ({row.reached} of {len(row.seeds)})" if row.reached < len(row.seeds) else ""
-    half = None if cost.half_width is None else cost.half_width / unit
-    return f"{_give_or_take(cost.mean / unit, half)}{name}{some}"
+    half = None if cost.half_width is None else cost.half_width / unit.size
+    return f"{_give_or_take(cost.mean / unit.size, half)}{some}"
 
 
 def _give_or_take(mean: float, half_width: float | None) -> str:
@@ -102,12 +102,9 @@ def _give_or_take(mean: float, half_width: float | None) -> str:
     return f"{mean:.{places}f} ± {half_width:.{places}f}"
 
 
-def _unit(axis: Axis, size: float) -> tuple[float, str]:
-    units: dict[Axis, tuple[tuple[float, str], ...]] = {
-        "update_bytes": ((1e9, " GB"), (1e6, " MB"), (1e3, " kB"), (1.0, " B")),
-        "simulated_s": ((86400.0, " d"), (3600.0, " h"), (60.0, " min"), (1.0, " s")),
-    }
-    return next((each for each in units.get(axis, ()) if size >= each[0]), (1.0, ""))
+def _unit(findings: Findings, axis: Axis) -> Unit:
+    """One for the whole column, whose costs are to be compared."""
+    return unit_of(axis, max((row.costs[axis].mean for row in findings.rows if axis in row.costs), default=0.0))
 
 
 def _compared(findings: Findings) -> list[str]:

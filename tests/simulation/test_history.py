@@ -128,8 +128,8 @@ def test_a_plot_has_a_line_a_figure_and_no_ground(history: History) -> None:
     figure = history.plot("accuracy", "loss", against="update_bytes")
     axes = figure.axes[0]
     assert [list(line.get_ydata()) for line in axes.lines] == [[0.1, 0.5, 0.4], [3.0, 2.0, 2.5]]
-    assert list(axes.lines[0].get_xdata()) == [0, 0.001, 0.003]
-    assert axes.get_xlabel() == "updates sent, MB"
+    assert list(axes.lines[0].get_xdata()) == [0, 1, 3]
+    assert axes.get_xlabel() == "updates sent, kB"
     assert history.plot().axes[0].get_ylabel() == "test_accuracy"
     text = plots.svg(figure)
     assert "currentColor" in text

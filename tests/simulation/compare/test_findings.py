@@ -73,12 +73,12 @@ def test_the_table_says_what_is_sure_and_what_is_not(comparison):
     found = findings(comparison, "", 0.5)
     lines = [words.cells(found, row) for row in found.rows]
     assert words.headings(found)[:5] == ["learning_rate", "cohort", "seeds", "accuracy, last", "best"]
-    costs = ["rounds to 50.0 %", "updates sent to 50.0 %", "simulated time to 50.0 %"]
+    costs = ["rounds to 50.0 %", "updates sent to 50.0 %, kB", "simulated time to 50.0 %, h"]
     assert words.headings(found)[5:] == costs
     assert lines[0][:5] == ["0.1", "0.5", "3", "60.0 ± 65.7 %", "60.0 ± 65.7 %"]
     assert lines[0][5] == "1.6 ± 5.1 (2 of 3)"
     assert lines[1][2:6] == ["2, 1 failed", "45.0 ± 63.5 %", "45.0 ± 63.5 %", "2 (1 of 2)"]
-    assert lines[1][6:] == ["2 kB (1 of 2)", "1 h (1 of 2)"]
+    assert lines[1][6:] == ["2 (1 of 2)", "1 (1 of 2)"]
     assert lines[2][2:6] == ["1, 2 failed", "40.0 % (one run)", "40.0 % (one run)", "not reached"]
     assert lines[3][2:6] == ["0, 3 failed", "–", "–", "–"]
     assert words.label(found, found.rows[0]) == "learning_rate 0.1, cohort 0.5"
