@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from simulation.population import bundled
 
 TEXT = """
 name = "{name}"
@@ -26,6 +29,15 @@ test_fraction = 0.5
 {sweep}
 """
 WriteJob = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scikit-learn's digits as a file, for which no process has to load scikit-learn."""
+    path = tmp_path_factory.mktemp("data") / "digits.npz"
+    table = bundled.load("digits")
+    np.savez(path, x=table.numbers["x"], y=table.labels["y"])
+    return path
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ def run(*arguments):
     return ended.value.code
 
 
-def test_a_sweep_is_run_once_and_then_known_by_its_content(write_job, tmp_path, capsys):
-    path, cache = write_job(sweep=SWEEP), tmp_path / "cache"
+def test_a_sweep_is_run_once_and_then_known_by_its_content(write_job, digits, tmp_path, capsys):
+    path, cache = write_job(sweep=SWEEP, dataset=digits), tmp_path / "cache"
     assert run(path, "--cache", cache, "--target", 0.3, "--workers", 2, "--out", tmp_path / "report") == 0
     said = capsys.readouterr().out
     assert "4 of 4: digits (strategy fed" in said
@@ -42,8 +42,8 @@ def test_a_sweep_is_run_once_and_then_known_by_its_content(write_job, tmp_path, 
     assert 0.1 < first["final"]["mean"] <= first["best"]["mean"] < 1
 
 
-def test_what_is_known_is_not_simulated_again(write_job, tmp_path, capsys, monkeypatch):
-    path, cache = write_job(), tmp_path / "cache"
+def test_what_is_known_is_not_simulated_again(write_job, digits, tmp_path, capsys, monkeypatch):
+    path, cache = write_job(dataset=digits), tmp_path / "cache"
     assert run(path, "--cache", cache) == 0
     monkeypatch.setattr(cli, "simulate_run", None)  # nobody calls it
     began = time.monotonic()
@@ -52,9 +52,9 @@ def test_what_is_known_is_not_simulated_again(write_job, tmp_path, capsys, monke
     assert capsys.readouterr().out.count("was done before") == 1
 
 
-def test_a_run_that_fails_is_told_beside_those_that_do_not(write_job, tmp_path, capsys):
+def test_a_run_that_fails_is_told_beside_those_that_do_not(write_job, digits, tmp_path, capsys):
     """A learning rate with which nothing is left of the weights."""
-    path = write_job(sweep='"training.learning_rate" = [0.1, 1e38]')
+    path = write_job(sweep='"training.learning_rate" = [0.1, 1e38]', dataset=digits)
     assert run(path, "--no-cache", "--out", tmp_path / "report") == 1
     said = capsys.readouterr().out
     assert "failed: digits (training.learning_rate 1e+38): round 1 makes no model" in said
