@@ -23,7 +23,8 @@ def simulate(
     engine: Engine = "cohort",
     where: Path | str | None = None,
     data: Path | str | None = None,
-    workers: int = 1,
+    root_set: Path | str | None = None,
+    workers: int = 0,
     rounds: int | None = None,
     seed: int | None = None,
     settings: Mapping[str, Value] | None = None,
@@ -36,6 +37,7 @@ def simulate(
         engine: `cohort`, virtual clients, or `processes`, a daemon each, with a broker between them.
         where: the file beside which the job's data is; default: its own, or any in the current directory.
         data: the folder with a file a client, where the job names no data set; default: data beside the job.
+        root_set: a file with the aggregator's own samples, for a strategy that needs some.
         workers: processes of engine `cohort`; 0: as many as it is worth.
         rounds: in the place of the job's `rounds.count`.
         seed: in the place of the job's.
@@ -51,14 +53,14 @@ def simulate(
     chosen |= {} if seed is None else {"seed": seed}
     read = variant(job if isinstance(job, Job) else load_job(Path(job)), chosen, str(path))
     check_runnable(read, path)
-    folder = None if data is None else Path(data)
+    folder, own = None if data is None else Path(data), None if root_set is None else Path(root_set)
     console = Console(quiet=not progress)
     if engine == "processes":
         with tempfile.TemporaryDirectory(prefix="fedloom-") as out:
-            history, _ = run_processes(Order(read, path, folder, None, Path(out)), 0, "auto", console)
+            history, _ = run_processes(Order(read, path, folder, own, Path(out)), 0, "auto", console)
         history.model_path = ""  # it is gone with the rest
         return history
-    made = federation(read, path, data=folder, workers=workers)
+    made = federation(read, path, data=folder, root_set=own, workers=workers)
     follow(made.run(), read, console)
     made.history.clients = client_figures(read, made.population, made.model)
     return made.history

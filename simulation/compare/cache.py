@@ -72,7 +72,8 @@ def key_of(run: Run) -> str:
     Raises:
         InputError: its data is missing.
     """
-    files = {path.name: _digest(path, path.stat().st_mtime_ns) for path in data_files(run.job, run.path)}
+    own = [run.root_set] if run.root_set else []
+    files = [(path.name, _digest(path, path.stat().st_mtime_ns)) for path in data_files(run.job, run.path) + own]
     made_of = {"job": run.job, "data": files, "code": code_digest(), "numpy": np.__version__}
     return hashlib.sha256(msgspec.json.encode(made_of, order="deterministic")).hexdigest()
 

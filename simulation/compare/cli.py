@@ -38,6 +38,7 @@ def compare_jobs(
     job_paths: Annotated[list[Path], typer.Argument(metavar="JOB...", help="Job files, with [sweep] or without.")],
     figure: Annotated[str, typer.Option(help="What to compare by; default: accuracy or its like.")] = "",
     target: Annotated[float | None, typer.Option(help="Tell what it costs until the figure reaches this.")] = None,
+    root_set: Annotated[Path | None, typer.Option(metavar="FILE", help="The aggregator's own samples.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Runs at a time, a core each; 0: one a core.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Folder of runs done before; default: ~/.cache/fedloom.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Do every run, and keep none.")] = False,
@@ -61,7 +62,7 @@ def compare_jobs(
     console = Console(stderr=as_json)
     if not console.is_terminal:
         console.width = _WIDE
-    runs = plan(job_paths)
+    runs = plan(job_paths, root_set)
     directory = new_directory(out, "compare") if out else None
     known = None if no_cache else Cache(cache or default_folder())
     cores = min(workers or len(os.sched_getaffinity(0)), len(runs))
@@ -71,7 +72,7 @@ def compare_jobs(
         known.prune()
     found = findings(comparison, figure, target)
     if directory:
-        command = shlex.join(["fedloom", "compare", *map(str, job_paths), *_options(found)])
+        command = shlex.join(["fedloom", "compare", *map(str, job_paths), *_options(found, root_set)])
         _write(directory, comparison, found, command)
     if as_json:
         typer.echo(msgspec.json.encode(found))
@@ -83,9 +84,10 @@ def compare_jobs(
         raise typer.Exit(1)
 
 
-def _options(found: Findings) -> list[str]:
+def _options(found: Findings, root_set: Path | None) -> list[str]:
     target = [] if found.target is None else ["--target", str(found.target)]
-    return [*(["--figure", found.figure] if found.figure else []), *target, "--out", "DIR"]
+    own = ["--root-set", str(root_set)] if root_set else []
+    return [*(["--figure", found.figure] if found.figure else []), *target, *own, "--out", "DIR"]
 
 
 def _write(directory: Path, comparison: Comparison, found: Findings, command: str) -> None:

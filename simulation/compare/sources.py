@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from fedloom.errors import DataError
 from fedloom.job import Job
+from fedloom.simulated import Simulation
 from simulation.population.catalogue import locate
 from simulation.population.files import find_sources
 
@@ -11,13 +13,25 @@ def data_files(job: Job, where: Path) -> list[Path]:
     """All of them, of the job in the file `where`; a data set that comes with a package has none.
 
     Raises:
-        InputError: there is no such data.
+        InputError: one is not there.
     """
-    start = [where.parent / job.warm_start] if job.warm_start else []
-    name = job.simulation.dataset if job.simulation else ""
-    if not name:
-        return start + find_sources(where.parent / "data", job.simulation.clients if job.simulation else 0)
-    place = locate(name, where)
+    simulation = job.simulation or Simulation()
+    beside = [where.parent / name for name in (job.warm_start, _trace(simulation)) if name]
+    for path in beside:
+        if not path.is_file():
+            raise DataError(str(path), "", "there is no such file", f"check the path in {where}")
+    return beside + _samples(simulation, where)
+
+
+def _samples(simulation: Simulation, where: Path) -> list[Path]:
+    if not simulation.dataset:
+        return find_sources(where.parent / "data", simulation.clients)
+    place = locate(simulation.dataset, where)
     if place is None:
-        return start
-    return start + (sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place])
+        return []
+    return sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+
+
+def _trace(simulation: Simulation) -> str:
+    devices = simulation.devices
+    return devices.availability.trace if devices and devices.availability else ""

@@ -25,7 +25,6 @@ count = 2
 dataset = "{dataset}"
 clients = 4
 test_fraction = 0.5
-[sweep]
 {sweep}
 """
 WriteJob = Callable[..., Path]
@@ -44,7 +43,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_job(tmp_path: Path) -> WriteJob:
     def write(name: str = "digits", sweep: str = "", dataset: str = "digits") -> Path:
         path = tmp_path / f"{name}.toml"
-        path.write_text(TEXT.format(name=name, sweep=sweep, dataset=dataset))
+        swept = f"[sweep]\n{sweep}\n" if sweep else ""
+        path.write_text(TEXT.format(name=name, sweep=swept, dataset=dataset))
         return path
 
     return write

@@ -45,6 +45,19 @@ def test_other_data_makes_another_run_and_an_older_copy_of_it_the_same(write_job
         key(path)
 
 
+def test_a_trace_of_devices_is_data_too(write_job, tmp_path):
+    path, trace = write_job(), tmp_path / "trace.csv"
+    path.write_text(path.read_text() + '[simulation.devices.availability]\npattern = "trace"\ntrace = "trace.csv"\n')
+    with pytest.raises(InputError, match=r"trace\.csv: there is no such file; check the path in .*digits\.toml"):
+        plan([path])
+    keys = []
+    for end in (100, 200):
+        trace.write_text(f"client,from_s,to_s\n0,0,{end}\n")
+        os.utime(trace, ns=(end, end))
+        keys.append(key(path))
+    assert keys[0] != keys[1]
+
+
 def test_other_code_makes_another_run(write_job, monkeypatch):
     before = key(write_job())
     monkeypatch.setattr(cache, "code_digest", lambda: "another")

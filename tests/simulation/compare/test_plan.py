@@ -3,7 +3,10 @@
 import pytest
 
 from fedloom.errors import InputError
+from simulation.compare.cache import key_of
 from simulation.compare.plan import plan
+from simulation.compare.work import simulate_run
+from simulation.history import History
 
 
 def test_jobs_and_their_sweeps_become_runs_in_order(write_job):
@@ -26,6 +29,16 @@ def test_jobs_and_their_sweeps_become_runs_in_order(write_job):
 def test_what_cannot_run_is_refused_before_anything_does(write_job, sweeps, message):
     with pytest.raises(InputError, match=message):
         plan([write_job(f"job{number}", sweep) for number, sweep in enumerate(sweeps)])
+
+
+def test_a_rule_that_needs_samples_of_its_own_is_told_so_at_once(write_job, digits):
+    path = write_job(sweep='"strategy.name" = ["fedavg", "fltrust"]', dataset=digits)
+    with pytest.raises(InputError, match="--root-set"):
+        plan([path])
+    runs = plan([path], digits)
+    assert [run.root_set for run in runs] == [digits, digits]
+    assert History.from_json(simulate_run(runs[1])).rounds == [0, 1, 2]
+    assert key_of(runs[1]) != key_of(runs[1]._replace(root_set=None))
 
 
 def test_two_jobs_of_one_name_could_not_be_told_apart(write_job, tmp_path):
