@@ -35,7 +35,7 @@ def _group() -> None:
 
 @app.command("compare")
 def compare_jobs(
-    job_paths: Annotated[list[Path], typer.Argument(metavar="JOB...", help="Job files, with [sweep] or without.")],
+    job_paths: Annotated[list[Path], typer.Argument(metavar="JOB", help="Job files, with [sweep] or without.")],
     figure: Annotated[str, typer.Option(help="What to compare by; default: accuracy or its like.")] = "",
     target: Annotated[float | None, typer.Option(help="Tell what it costs until the figure reaches this.")] = None,
     root_set: Annotated[Path | None, typer.Option(metavar="FILE", help="The aggregator's own samples.")] = None,

@@ -95,10 +95,14 @@ def _cost_cell(findings: Findings, row: Row, axis: Axis) -> str:
 
 
 def _give_or_take(mean: float, half_width: float | None) -> str:
-    """Two digits of what is not sure, and the mean to the same place."""
+    """Two digits of what is not sure, and the mean to the same place; four places at most.
+
+    >>> _give_or_take(123.456, 12.0), _give_or_take(0.5, 1e-9), _give_or_take(20.0, 0.0)
+    ('123 ± 12', '0.5000 ± 0.0000', '20 ± 0')
+    """
     if not half_width:
         return f"{mean:.4g}" if half_width is None else f"{mean:.4g} ± 0"
-    places = max(0, 1 - math.floor(math.log10(half_width)))
+    places = min(4, max(0, 1 - math.floor(math.log10(half_width))))
     return f"{mean:.{places}f} ± {half_width:.{places}f}"
 
 
