@@ -1,15 +1,11 @@
 """Arrays that stay on the disk, in every process that they are handed to."""
 
-import zipfile
 from mmap import mmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
-
-_LOCAL_HEADER = 30
-"""Bytes of a ZIP entry before its name (APPNOTE 4.3.7)."""
 
 
 class Mapped(np.memmap[Any, np.dtype[np.float32]]):
@@ -42,30 +38,11 @@ def map_npy(path: Path) -> Mapped | None:
         OSError: it cannot be read.
         ValueError: it is no such file.
     """
-    return _map(path, 0, path.stat().st_size)
-
-
-def map_entry(path: Path, entry: zipfile.ZipInfo) -> Mapped | None:
-    """An entry of an NPZ that is stored as it is; None as above.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is no such file.
-    """
     with path.open("rb") as stream:
-        stream.seek(entry.header_offset + _LOCAL_HEADER - 4)
-        name_bytes, extra_bytes = np.frombuffer(stream.read(4), "<u2").tolist()
-    return _map(path, entry.header_offset + _LOCAL_HEADER + name_bytes + extra_bytes, entry.file_size)
-
-
-def _map(path: Path, begin: int, size: int) -> Mapped | None:
-    with path.open("rb") as stream:
-        stream.seek(begin)
         version = npy.read_magic(stream)
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, is_fortran, dtype = read_header(stream)
         offset = stream.tell()
-    held = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    if dtype != np.dtype(np.float32) or is_fortran or len(shape) != 2 or offset - begin + held != size:
+    if dtype != np.dtype(np.float32) or is_fortran or len(shape) != 2 or offset % dtype.itemsize:
         return None
     return map_array(path, offset, shape)

@@ -1,19 +1,19 @@
-"""Samples in a file or folder beside the job; large float32 arrays are mapped, so that they need no memory.
+"""Samples in a file or folder beside the job; large float32 arrays in .npy files are mapped: they need no memory.
 
-What is mapped is not looked through for values that are not finite: reading it all is what mapping saves.
+What is mapped is not looked through for values that are not finite: reading it all is what mapping saves. In an NPZ
+arrays begin anywhere, and numpy copies the whole of one that is not aligned before it takes a row.
 """
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from fedloom.data.config import SourceConfig
-from fedloom.data.npz_source import read_npz, to_labels, to_numbers
+from fedloom.data.npz_source import to_labels, to_numbers
 from fedloom.data.prepare import reader_of
-from fedloom.data.table import Labels, Numbers, Table, Wanted, name_in_file, nobody_watches, reading
+from fedloom.data.table import Labels, Table, Wanted, name_in_file, nobody_watches
 from fedloom.errors import DataError
-from simulation.population.mapped import map_entry, map_npy
+from simulation.population.mapped import map_npy
 from simulation.population.parquet import read_parquet
 
 PARQUET = ".parquet"
@@ -39,32 +39,7 @@ def read(source: SourceConfig, wanted: Wanted) -> Table:
         return _read_folder(source, path, wanted)
     if path.name.lower().endswith(PARQUET):
         return read_parquet(source, wanted)
-    if path.name.lower().endswith(".npz"):
-        return _read_npz(source, wanted)
     return reader_of(source)(source, wanted, nobody_watches)
-
-
-def _read_npz(source: SourceConfig, wanted: Wanted) -> Table:
-    """What is stored without compression and large is mapped; the rest is read."""
-    with reading(source, zipfile.BadZipFile, ValueError), zipfile.ZipFile(source.path) as archive:
-        mapped = _map_entries(source, wanted.numbers, archive)
-    rest = Wanted(tuple(name for name in wanted.numbers if name not in mapped), wanted.labels)
-    if not mapped:
-        return read_npz(source, rest)
-    table = read_npz(source, rest) if rest.numbers or rest.labels else Table({}, {}, None)
-    return _agreeing(source, Table(mapped | table.numbers, table.labels, None))
-
-
-def _map_entries(source: SourceConfig, names: tuple[str, ...], archive: zipfile.ZipFile) -> dict[str, Numbers]:
-    mapped: dict[str, Numbers] = {}
-    entries = {entry.filename: entry for entry in archive.infolist()}
-    for name in names:
-        entry = entries.get(f"{source.columns.get(name, name)}.npy")
-        if entry and entry.compress_type == zipfile.ZIP_STORED and entry.file_size >= MAPPED_BYTES:
-            array = map_entry(Path(source.path), entry)
-            if array is not None:
-                mapped[name] = array
-    return mapped
 
 
 def _read_folder(source: SourceConfig, folder: Path, wanted: Wanted) -> Table:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from jobs import everybody, job
 
 from fedloom.errors import ConfigError, DataError
@@ -47,6 +49,18 @@ def test_what_is_no_idx_file_is_refused(tmp_path, content, says, name) -> None:
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     with pytest.raises(DataError, match=says):
         read_idx(tmp_path / "labels", 1)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # nothing of an example is left to the next
+@given(content=st.binary(max_size=40) | st.binary(max_size=12).map(lambda tail: HEAD + bytes(3) + tail))
+def test_whatever_a_file_holds_it_is_an_array_or_refused(tmp_path_factory, content) -> None:
+    path = tmp_path_factory.getbasetemp() / "labels"
+    path.write_bytes(content)
+    if content[:4] == HEAD and len(content) >= 8 and int.from_bytes(content[4:8], "big") == len(content) - 8:
+        assert read_idx(path, 1).tobytes() == content[8:]
+    else:
+        with pytest.raises(DataError, match="labels: "):
+            read_idx(path, 1)
 
 
 def test_broken_compression_is_refused(tmp_path) -> None:
