@@ -59,8 +59,3 @@ class Population(Protocol):
 def generator(seed: int, purpose: str) -> np.random.Generator:
     """A stream of its own for each purpose of a job's seed."""
     return np.random.default_rng([seed, crc32(purpose.encode())])
-
-
-def all_ids(population: Population) -> Ids:
-    """(N,) every client."""
-    return np.arange(population.clients, dtype=np.intp)
