@@ -7,6 +7,7 @@ import msgspec
 
 from aggregator.damage import DamagedError
 from aggregator.history import ModelEntry
+from aggregator.model import described
 from aggregator.phases import score
 from aggregator.records import CurrentModel, Figures, NewModel
 from fedloom.errors import DataError, StoreError
@@ -50,7 +51,7 @@ class Registry:
             "samples": str(new.samples),
         }
         self._live[new.model.version] = {}
-        return self._write(new.model.version, describe(new.model, self._job, notes))
+        return self._write(new.model.version, described(new.model, self._job, notes))
 
     def load(self, version: int) -> CurrentModel:
         """Read a version back.
@@ -112,16 +113,3 @@ def best_of(known: Iterable[ModelEntry], stopping: Stopping) -> ModelEntry | Non
     """The version with the best federated metric, the newest of equals; None where none was evaluated."""
     rated = [entry for entry in known if stopping.metric in entry.metrics]
     return max(rated, key=lambda entry: (score(entry.metrics, stopping), entry.version), default=None)
-
-
-def describe(model: CurrentModel, job: Job, notes: dict[str, str]) -> Model:
-    """The model with all that a user of it needs to know."""
-    return Model(
-        spec=job.model,
-        loss=job.training.loss,
-        weights=model.weights,
-        standardiser=model.standardiser,
-        classes=job.data.classes,
-        features=job.data.input_names(job.model.inputs),
-        meta=notes,
-    )

@@ -39,7 +39,7 @@ COMMANDS = {
     "simulate": Command("simulation.cli", "sim", "run a job on this machine: a broker, an aggregator and its devices"),
     "partition": Command("simulation.partition_cli", "sim", "show who has which samples in a job's simulation"),
     "compare": Command("simulation.compare.cli", "sim", "simulate jobs and their sweeps, and set them side by side"),
-    "demo": Command("simulation.cli", "sim", "watch a fleet learn from real recordings, in about a minute"),
+    "demo": Command("simulation.demo_cli", "sim", "watch a fleet learn from real recordings, in about a minute"),
 }
 
 

@@ -19,6 +19,8 @@ from simulation.amqtt_broker import READY as AMQTT_READY
 from simulation.children import die_with_parent
 
 Kind = Literal["mosquitto", "amqtt"]
+BrokerKind = Literal["auto", "mosquitto", "amqtt"]
+"""`auto`: Mosquitto where it is installed."""
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 20.0

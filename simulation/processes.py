@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal, NamedTuple, Self
+from typing import IO, NamedTuple, Self
 
 import msgspec
 
@@ -24,10 +24,9 @@ from aggregator.notices import AnyNotice, Done
 from fedloom.errors import FedloomError
 from fedloom.trust.tokens import Broker, TlsMode
 from simulation.broker import Broker as BrokerProcess
-from simulation.broker import start_broker
+from simulation.broker import BrokerKind, start_broker
 from simulation.children import die_with_parent, one_blas_thread
 
-BrokerKind = Literal["auto", "mosquitto", "amqtt"]
 POLL_S = 0.25
 STOP_TIMEOUT_S = 10.0
 _LOG_TAIL = 3

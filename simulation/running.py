@@ -14,6 +14,7 @@ from fedloom.job import Job, load_job
 from fedloom.learning.model import Model
 from fedloom.learning.model_file import load as load_model
 from fedloom.learning.model_file import save as save_model
+from simulation.broker import BrokerKind
 from simulation.cohort.federation import check_clients
 from simulation.directory import new_directory
 from simulation.handing_out import job_of_files, write_parts
@@ -21,7 +22,6 @@ from simulation.history import TEST, History, record
 from simulation.job_file import write_job
 from simulation.population.build import build
 from simulation.population.files import find_sources
-from simulation.processes import BrokerKind, LocalFleet
 from simulation.progress import follow, headline
 from simulation.spread import client_figures
 from simulation.virtual import federation
@@ -99,6 +99,8 @@ def run_fleet(
     root_set: Path | None = None,
 ) -> tuple[History, Model]:
     """Run a local fleet to its end, with progress; its processes are gone afterwards."""
+    from simulation.processes import LocalFleet  # its database takes longer to import than many a simulation to run
+
     history = History(engine="processes")
     with LocalFleet(directory, job_path, sources, broker, root_set=root_set) as fleet:
         kind = fleet.broker.kind if fleet.broker else ""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from aggregator.fusion import apply_rule, load_state
 from aggregator.initial import initial_model
+from aggregator.model import described
 from aggregator.records import CurrentModel
-from aggregator.registry import describe
 from aggregator.root_set import RootSet
 from fedloom.job import Job
 from fedloom.learning.layout import Vector
@@ -63,7 +63,7 @@ class Server:
     def model(self) -> Model:
         """As a file has it."""
         now = CurrentModel(self.version, self.weights, self.standardiser)
-        return describe(now, self._job, {"job": self._job.name, "version": str(self.version)})
+        return described(now, self._job, {"job": self._job.name, "version": str(self.version)})
 
     def _state(self) -> State:
         return load_state(self._kept, self._strategy, self._job.shared_layout.size)

@@ -1,6 +1,8 @@
 """`fedloom simulate` with virtual clients, and with a process for each of the same clients."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +116,11 @@ def test_options_of_another_engine_are_refused(
 ) -> None:
     assert main(["simulate", str(job_path), *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_simulation_imports_nothing_that_it_does_not_need() -> None:
+    """Each of these takes longer than a small simulation."""
+    heavy = {"matplotlib", "sklearn", "sqlalchemy", "torch", "amqtt", "pandas"}
+    say = f"import sys, simulation.cli; print(*sorted({heavy!r} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", say], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

@@ -13,7 +13,8 @@ from adversary.invariants import Auditor
 from adversary.proxy import Script
 from aggregator.notices import RoundClosed, RoundOpened, UpdateSeen
 from fedloom.wire.messages import Phase, Verdict
-from simulation.processes import BrokerKind, FleetError
+from simulation.broker import BrokerKind
+from simulation.processes import FleetError
 
 COUNT = 1_000_000
 """Rounds of the job: more than any number of scripts sees."""

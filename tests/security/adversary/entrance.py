@@ -36,9 +36,8 @@ from fedloom.trust.device_keys import load_device_keys, load_root
 from fedloom.trust.documents import Credential
 from fedloom.trust.seal import SealKey
 from fedloom.trust.tokens import Broker, TlsMode, Token, read_token, write_token
-from simulation.broker import start_broker
+from simulation.broker import BrokerKind, start_broker
 from simulation.children import die_with_parent
-from simulation.processes import BrokerKind
 
 DAY_S = 86_400
 KEEPERS = ("keeper-1", "keeper-2")

@@ -17,7 +17,8 @@ from aggregator.notices import AnyNotice
 from edge_client.config import load_config
 from edge_client.shell import Daemon
 from fedloom.errors import FedloomError
-from simulation.processes import BrokerKind, Child, LocalFleet
+from simulation.broker import BrokerKind
+from simulation.processes import Child, LocalFleet
 
 DEVICES = tuple(number.to_bytes(16, "big").hex() for number in range(1, 5))
 WITNESS = DEVICES[-1]
