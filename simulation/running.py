@@ -64,6 +64,9 @@ def run_processes(order: Order, processes: int, broker: BrokerKind, console: Con
     """
     job, path, root_set = order.job, order.path, order.root_set
     load_root_set(SourceConfig(str(root_set)) if root_set else None, job, str(path))
+    if tables := ignored(job):
+        told = "processes have a speed of their own and do not lie: without effect here are"
+        console.print(f"{told} {', '.join(tables)}", markup=False, highlight=False, soft_wrap=True)
     population = build(job, path, job.seed) if job.simulation and job.simulation.dataset else None
     sources = [] if population else find_sources(order.data or path.parent / "data", processes)
     _check_sources(order, sources, population.clients if population else len(sources))
@@ -72,6 +75,13 @@ def run_processes(order: Order, processes: int, broker: BrokerKind, console: Con
         sources, job = write_parts(job, population, directory / "clients"), job_of_files(job)
     written = path if job == load_job(path) else write_job(_movable(job, path), directory / "job.toml")
     return run_fleet(directory, written, job, sources, broker, console, root_set)
+
+
+def ignored(job: Job) -> list[str]:
+    """Tables of a job that engine `processes` makes nothing of."""
+    simulation = job.simulation
+    given = {"devices": simulation.devices, "attack": simulation.attack} if simulation else {}
+    return [f"[simulation.{name}]" for name, table in given.items() if table is not None]
 
 
 def _check_sources(order: Order, sources: Sequence[Path], clients: int) -> None:

@@ -17,6 +17,7 @@ from simulation.handing_out import job_of_files, write_parts
 from simulation.history import History
 from simulation.job_file import write_job
 from simulation.population.build import build
+from simulation.running import ignored
 
 JOB = """
 name = "digits"
@@ -124,3 +125,9 @@ def test_a_simulation_imports_nothing_that_it_does_not_need() -> None:
     say = f"import sys, simulation.cli; print(*sorted({heavy!r} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", say], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+def test_processes_say_which_tables_have_no_effect_on_them(job_path: Path) -> None:
+    assert ignored(load_job(job_path)) == []
+    job_path.write_text(job_path.read_text() + '[simulation.devices]\ndrops = 0.1\n[simulation.attack]\nkind = "nan"\n')
+    assert ignored(load_job(job_path)) == ["[simulation.devices]", "[simulation.attack]"]
