@@ -31,7 +31,7 @@ def client_figures(job: Job, population: Population, model: Model) -> dict[str, 
         x = population.features(ids, held)
         x = population.pool.x[held.rows] if x is None else x
         x = x if model.standardiser is None else model.standardiser.apply(x)
-        sums = by_client(job, [model.weights] * len(ids), Dataset(x, population.pool.y[held.rows]), held)
+        sums = by_client(job, model.weights, Dataset(x, population.pool.y[held.rows]), held)
         for own in sums[held.sizes > 0]:
             summary = Metrics(job.training.loss, job.model.outputs, own).summary()
             for name in FIGURES:

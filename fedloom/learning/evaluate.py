@@ -25,7 +25,7 @@ def evaluate(spec: ModelSpec, loss: Loss, weights: Array, data: Dataset, huber_d
     for rows, logits in logits_in_blocks(spec, weights, data.x):
         y = data.y[rows]
         targets = encode_targets(y, loss, spec.outputs, weights.dtype)
-        metrics.sums[HEAD:] += _measure(loss, logits[0], y, targets)
+        metrics.sums[HEAD:] += measured(loss, logits[0], y, targets)
         values: Array = np.empty(logits.shape[:2], weights.dtype)
         function(logits, targets[None], 1.0, values)
         metrics.sums[0] += len(y)
@@ -43,7 +43,7 @@ def mean_loss(spec: ModelSpec, loss: Loss, weights: Array, data: Dataset, huber_
     return float(metrics.sums[1] / metrics.sums[0])
 
 
-def _measure(loss: Loss, logits: Array, y: Array, targets: Array) -> NDArray[np.float64]:
+def measured(loss: Loss, logits: Array, y: Array, targets: Array) -> NDArray[np.float64]:
     """What follows samples and loss in the metrics' vector, of one block: logits and targets (b, k)."""
     match loss:
         case "cross_entropy":

@@ -68,7 +68,7 @@ class Chunk:
         total = metric_sums(self._job, self._common.weights, data)
         is_finite: Mask = np.ones(len(places), np.bool_)
         if not np.isfinite(total).all():
-            sums = by_client(self._job, [self._common.weights] * len(places), data, held)
+            sums = by_client(self._job, self._common.weights, data, held)
             is_finite = np.asarray(np.isfinite(sums).all(axis=1))
             total = sums[is_finite].sum(axis=0)
             self._decline(places[~is_finite], "the global model's loss on this device's hold-out is not finite")
@@ -79,7 +79,7 @@ class Chunk:
 
     def _measured_own(self, places: NDArray[np.intp], data: Dataset, held: Samples) -> Sums:
         """(e, m): one that is not finite begins again."""
-        mine = by_client(self._job, [self._own.of(place) for place in places.tolist()], data, held)
+        mine = by_client(self._job, self._own.of(places), data, held)
         for row in np.flatnonzero(~np.isfinite(mine).all(axis=1)).tolist():
             self._own.begin_again(places[row : row + 1])
             part = slice(held.starts[row], held.starts[row + 1])
@@ -106,7 +106,7 @@ class Chunk:
             losses = mean_losses(self._job, self._own.start, x, self._context.targets[samples.rows], samples)
         else:
             data = reading.dataset(self._context, ids, samples)
-            sums = by_client(self._job, [self._own.of(place) for place in able.tolist()], data, samples)
+            sums = by_client(self._job, self._own.of(able), data, samples)
             losses = sums[:, 1] / sums[:, 0]
         is_finite = np.isfinite(losses)
         self._outcome.losses[able[is_finite]] = losses[is_finite]

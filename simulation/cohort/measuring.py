@@ -1,6 +1,5 @@
 """What clients measure of a model: metric sums of many hold-outs in one pass, losses by client."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -9,11 +8,16 @@ from numpy.typing import NDArray
 from fedloom.job import Job
 from fedloom.learning.blocks import logits_in_blocks
 from fedloom.learning.dataset import Dataset
-from fedloom.learning.evaluate import evaluate
+from fedloom.learning.evaluate import evaluate, measured
 from fedloom.learning.layout import Array, Vector
-from fedloom.learning.losses import loss_function
-from fedloom.learning.metrics import Metrics, Sums
+from fedloom.learning.losses import encode_targets, loss_function
+from fedloom.learning.metrics import HEAD, Metrics, Sums
+from fedloom.learning.network import Network
+from fedloom.learning.spec import ModelSpec
 from simulation.population.base import Samples
+
+_AT_ONCE = 32
+"""Clients' own models."""
 
 
 def metric_sums(job: Job, weights: Vector, data: Dataset) -> Sums:
@@ -25,11 +29,44 @@ def metric_sums(job: Job, weights: Vector, data: Dataset) -> Sums:
         return evaluate(job.model, plan.loss, weights, data, plan.huber_delta).sums
 
 
-def by_client(job: Job, weights: Sequence[Vector], data: Dataset, held: Samples) -> Sums:
-    """(c, m) of a model each; `data` are the rows of `held`."""
-    ends = held.starts.tolist()
-    parts = [Dataset(data.x[a:b], data.y[a:b]) for a, b in pairwise(ends)]
-    return np.stack([metric_sums(job, own, part) for own, part in zip(weights, parts, strict=True)])
+def by_client(job: Job, weights: Array, data: Dataset, held: Samples) -> Sums:
+    """(c, m) of one model (p,), or of a model each (c, p); `data` are the rows of `held`."""
+    loss, outputs = job.training.loss, job.model.outputs
+    sums = np.zeros((len(held.sizes), Metrics.length(loss, outputs)))
+    targets = encode_targets(data.y, loss, outputs)
+    with np.errstate(over="ignore", invalid="ignore"):
+        logits = _logits(job.model, weights, data.x, held)
+        for own, (start, stop) in zip(sums, pairwise(held.starts.tolist()), strict=True):
+            if stop > start:
+                part = slice(start, stop)
+                own[HEAD:] = measured(loss, logits[part], data.y[part], targets[part])
+        values = np.empty((1, len(logits)), np.float32)
+        loss_function(loss, job.training.huber_delta)(logits[None], targets[None], 1.0, values)
+        has_any = held.sizes > 0
+        sums[:, 0] = held.sizes
+        if has_any.any():
+            sums[has_any, 1] = np.add.reduceat(values[0], held.starts[:-1][has_any], dtype=np.float64)
+    return sums
+
+
+def _logits(spec: ModelSpec, weights: Array, x: Array, held: Samples) -> Array:
+    """(Σn, outputs)"""
+    found = np.empty((len(x), spec.outputs), np.float32)
+    if weights.ndim == 1:
+        for rows, logits in logits_in_blocks(spec, weights, x):
+            found[rows] = logits[0]
+        return found
+    for first in range(0, len(weights), _AT_ONCE):
+        own = weights[first : first + _AT_ONCE]
+        starts = held.starts[first : first + len(own) + 1]
+        is_there = np.arange(np.diff(starts).max(initial=0)) < np.diff(starts)[:, None]
+        if not is_there.size:
+            continue
+        network = Network(spec, len(own), is_there.shape[1], trains=False)
+        network.weights[:] = own
+        network.inputs(network.batch)[is_there] = x[starts[0] : starts[-1]]
+        found[starts[0] : starts[-1]] = network.forward(network.batch)[is_there]
+    return found
 
 
 def mean_losses(job: Job, weights: Vector, x: Array, targets: Array, samples: Samples) -> NDArray[np.float64]:

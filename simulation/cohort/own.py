@@ -34,9 +34,9 @@ class Own:
         """What the round's training starts from."""
         return self.weights if self.method == "head" else self._common
 
-    def of(self, client: int) -> Vector:
-        """(p,): that of the client at this place."""
-        own: Vector = self.weights if self.weights.ndim == 1 else self.weights[client]
+    def of(self, places: NDArray[np.intp]) -> Array:
+        """(c, p): those of the clients at these places; (p,) if all have the round's model."""
+        own: Array = self.weights if self.weights.ndim == 1 else self.weights[places]
         return own
 
     def spread(self, clients: int) -> None:
