@@ -60,7 +60,7 @@ def test_of_many_clients_an_even_choice_is_asked(made, monkeypatch):
     monkeypatch.setattr(spread, "MAX_CLIENTS", 5)
     asked = client_figures(job, federated.population, federated.model)["loss"]
     assert 1 < len(asked) <= 5
-    assert set(asked) < set(everybody)
+    assert {round(loss, 4) for loss in asked} < {round(loss, 4) for loss in everybody}  # a product more or less
 
 
 def test_nobody_is_asked_who_cannot_tell(made):
