@@ -71,10 +71,10 @@ fmt: $(VENV)/.ready-dev  ## format the code and apply safe fixes
 
 bench: $(VENV)/.ready-dev  ## every benchmark, beside its peer; about an hour
 	@set -e; for name in footprint round_latency crypto_cost join ingest recovery fusion; do $(BIN)/python benchmarks/$$name.py $(ARGS); done
-	@set -e; for name in asynchronous transfer compression; do $(BIN)/python benchmarks/$$name.py; done
+	@set -e; for name in asynchronous transfer compression simulation; do $(BIN)/python benchmarks/$$name.py; done
 
 clean:  ## remove the environments and everything that was built or cached
-	rm -rf $(VENV) $(FLOWER) benchmarks/.device-env benchmarks/.peer-flwr dist build *.egg-info .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(FLOWER) benchmarks/.device-env benchmarks/.peer-* dist build *.egg-info .mypy_cache .ruff_cache \
 		.pytest_cache .hypothesis .import_linter_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

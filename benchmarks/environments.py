@@ -10,7 +10,6 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent
 DEVICE_ENVIRONMENT = HERE / ".device-env"
-PEER_ENVIRONMENT = HERE / ".peer-flwr"
 PEER_REQUIREMENT = "flwr==1.41.0"
 
 _PEER_VERSION = "from importlib.metadata import version; print(version('flwr'))"
@@ -29,7 +28,7 @@ print(numpy.__version__, getattr(library, name)().decode() if name else "unknown
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """How to come by the peer."""
-    where = f"{PEER_ENVIRONMENT.relative_to(PROJECT)}, made on first use"
+    where = f"{_peer_directory('flwr').relative_to(PROJECT)}, made on first use"
     parser.add_argument("--peer-python", metavar="PATH", help=f"Python of an environment with flwr (default: {where})")
     parser.add_argument("--skip-peer", action="store_true", help="measure fedloom only")
 
@@ -75,8 +74,22 @@ def peer_python(options: argparse.Namespace) -> Path | None:
         return None
     if options.peer_python:
         return Path(options.peer_python).absolute()
-    python = PEER_ENVIRONMENT / "bin" / "python"
-    return python if (PEER_ENVIRONMENT / ".ready").exists() else _environment(PEER_ENVIRONMENT, PEER_REQUIREMENT)
+    return environment_of("flwr", PEER_REQUIREMENT)
+
+
+def environment_of(peer: str, *requirement: str) -> Path:
+    """The Python of the peer's environment, made on first use.
+
+    Raises:
+        CalledProcessError: pip cannot install it here.
+    """
+    directory = _peer_directory(peer)
+    python = directory / "bin" / "python"
+    return python if (directory / ".ready").exists() else _environment(directory, *requirement)
+
+
+def _peer_directory(peer: str) -> Path:
+    return HERE / f".peer-{peer}"
 
 
 def _environment(directory: Path, *requirement: str) -> Path:
