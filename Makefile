@@ -37,9 +37,9 @@ help:  ## list the targets
 demo: $(VENV)/.ready-demo  ## a fleet of daemons learns from real recordings, in about a minute
 	@$(BIN)/fedloom demo $(ARGS)
 
-FLOWER_TESTS = TMPDIR=$${TMPDIR:-$(SCRATCH)} $(FLOWER)/bin/python -m pytest -n 2 --dist loadfile tests/flower tests/aggregator/flower
+FLOWER_TESTS = TMPDIR=$${TMPDIR:-$(SCRATCH)} $(FLOWER)/bin/python -m pytest -n 2 --dist loadfile tests/flower tests/aggregator/flower tests/simulation/cluster
 
-# With ARGS, which are for the larger part, those with Flower are left out. What fails there does not keep the rest back.
+# With ARGS, which are for the larger part, those with Flower and Ray are left out. What fails there does not keep the rest back.
 test: $(VENV)/.ready-dev $(if $(ARGS),,$(FLOWER)/.ready)  ## all tests, on WORKERS processes; with ARGS, without those of `make flower`
 	@PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || echo "Mosquitto is not installed: tests with a broker" \
 	"run on amqtt, and those of its configuration are skipped (Debian: apt install mosquitto)"
@@ -47,7 +47,7 @@ test: $(VENV)/.ready-dev $(if $(ARGS),,$(FLOWER)/.ready)  ## all tests, on WORKE
 	TMPDIR=$${TMPDIR:-$(SCRATCH)} $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) \
 		|| failed=$$?; exit $$failed
 
-flower: $(FLOWER)/.ready  ## the tests beside Flower, in an environment of their own
+flower: $(FLOWER)/.ready  ## the tests beside Flower and Ray, in an environment of their own
 	@$(FLOWER_TESTS) $(ARGS)
 
 faults: $(VENV)/.ready-dev  ## the whole system in virtual time, each seed another disaster: SEEDS=10000 SEED_START=1

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from aggregator.runnable import check_runnable
 from fedloom.job import Job, load_job
 from fedloom.job.variants import variant
 from fedloom.sweep import Settings, Value
+from simulation.cluster.entry import connect
 from simulation.history import History
 from simulation.progress import follow
 from simulation.running import Engine, Order, run_processes
@@ -25,6 +27,7 @@ def simulate(
     data: Path | str | None = None,
     root_set: Path | str | None = None,
     workers: int = 0,
+    address: str | None = None,
     rounds: int | None = None,
     seed: int | None = None,
     settings: Mapping[str, Value] | None = None,
@@ -34,18 +37,20 @@ def simulate(
 
     Args:
         job: the job, or its file.
-        engine: `cohort`, virtual clients, or `processes`, a daemon each, with a broker between them.
+        engine: `cohort`, virtual clients; `ray`, these on a Ray cluster; `processes`, a daemon each, with a broker.
         where: the file beside which the job's data is; default: its own, or any in the current directory.
         data: the folder with a file a client, where the job names no data set; default: data beside the job.
         root_set: a file with the aggregator's own samples, for a strategy that needs some.
-        workers: processes of engine `cohort`; 0: as many as it is worth.
+        workers: processes of engines `cohort` and `ray`; 0: as many as it is worth, or as the cluster has CPUs.
+        address: of engine `ray`'s cluster, HOST:PORT or `auto`; default: that to which this program is connected, or
+            one of this machine alone.
         rounds: in the place of the job's `rounds.count`.
         seed: in the place of the job's.
         settings: other values in the job, by dotted path, as one combination of its `[sweep]` would be.
         progress: whether to show how far it is.
 
     Raises:
-        InputError: the job or its data is wrong.
+        InputError: the job or its data is wrong, or the cluster cannot be had.
     """
     path = Path(where) if where is not None else Path("job.toml") if isinstance(job, Job) else Path(job)
     chosen: Settings = dict(settings or {})
@@ -60,7 +65,10 @@ def simulate(
             history, _ = run_processes(Order(read, path, folder, own, Path(out)), 0, "auto", console)
         history.model_path = ""  # it is gone with the rest
         return history
-    made = federation(read, path, data=folder, root_set=own, workers=workers)
-    follow(made.run(), read, console)
+    with connect(address, workers) if engine == "ray" else nullcontext() as cluster:
+        make_crew = cluster.make_crew if cluster else None
+        made = federation(read, path, data=folder, root_set=own, workers=workers, make_crew=make_crew)
+        made.history.engine = engine
+        follow(made.run(), read, console)
     made.history.clients = client_figures(read, made.population, made.model)
     return made.history

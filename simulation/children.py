@@ -6,12 +6,14 @@ import signal
 import sys
 from collections.abc import Callable
 
+ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""Environment of a worker process, from before it imports numpy: more threads only fight for the cores."""
 _PR_SET_PDEATHSIG = 1
 
 
 def one_blas_thread() -> dict[str, str]:
-    """Our environment, with one BLAS thread a process: more only fight for the cores."""
-    return os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    """Our environment, with one BLAS thread a process."""
+    return os.environ | ONE_BLAS_THREAD
 
 
 def die_with_parent() -> Callable[[], None]:

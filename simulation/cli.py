@@ -1,4 +1,4 @@
-"""`fedloom simulate`: a whole federation on this machine."""
+"""`fedloom simulate`: a whole federation on this machine, or its virtual clients on a cluster."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from aggregator.runnable import check_runnable
 from fedloom.errors import InputError
 from fedloom.job import load_job
 from simulation.broker import BrokerKind
-from simulation.running import Engine, Order, outcome_of, run_processes, run_virtual, summary
+from simulation.running import Engine, Order, outcome_of, run_on_cluster, run_processes, run_virtual, summary
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -30,7 +30,10 @@ def _group() -> None:
 def simulate(
     job_path: Annotated[Path, typer.Argument(metavar="JOB", help="The job file.")],
     engine: Annotated[Engine | None, typer.Option(help="Default: cohort if the job has [simulation].")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="cohort: processes; 0: as many as it is worth.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="cohort, ray: processes; 0: as many as it is worth.")] = 0,
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT|auto", help="ray: a cluster; default: one of this machine alone.")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=0, help="In the place of the job's rounds.count; 0: that.")] = 0,
     processes: Annotated[int, typer.Option(min=0, help="processes: so many of the data files; 0: all.")] = 0,
     data: Annotated[Path | None, typer.Option(help="Folder with a file a device; default: data beside JOB.")] = None,
@@ -39,14 +42,16 @@ def simulate(
     broker: WhichBroker = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Run a job on this machine, by one of two engines.
+    """Run a job by one of three engines.
 
-    cohort: virtual clients, many at once, as [simulation] in the job says. processes: a broker, an aggregator, and a
-    daemon for each client.
+    cohort: virtual clients, many at once, as [simulation] in the job says. ray: the same on a Ray cluster. processes: a
+    broker, an aggregator, and a daemon for each client.
 
     Examples:
 
-      fedloom simulate examples/mnist/job.toml --workers 2
+      fedloom simulate examples/digits_mlp/job_mnist.toml --workers 2
+
+      fedloom simulate examples/digits_mlp/job_mnist.toml --engine ray --address 10.0.0.1:6379
 
       fedloom simulate examples/watch/job.toml --processes 8
 
@@ -57,18 +62,32 @@ def simulate(
         job = msgspec.structs.replace(job, rounds=msgspec.structs.replace(job.rounds, count=rounds))
     check_runnable(job, job_path)
     engine = engine or ("cohort" if job.simulation else "processes")
+    _check_options(engine, processes, workers, address)
     console = Console(stderr=as_json)
     order = Order(job, job_path, data, root_set, out)
-    if engine == "cohort":
-        if processes:
-            raise InputError("fedloom simulate", "--processes", "is of engine processes", "set simulation.clients")
-        history, model = run_virtual(order, workers, console)
-    else:
-        if workers:
-            raise InputError("fedloom simulate", "--workers", "is of engine cohort", "leave it out")
-        history, model = run_processes(order, processes, broker, console)
+    match engine:
+        case "cohort":
+            history, model = run_virtual(order, workers, console)
+        case "ray":
+            history, model = run_on_cluster(order, workers, address, console)
+        case "processes":
+            history, model = run_processes(order, processes, broker, console)
     if as_json:
         typer.echo(json.dumps(outcome_of(history)))
         return
     for line in summary(history, model):
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def _check_options(engine: Engine, processes: int, workers: int, address: str | None) -> None:
+    """Refuse what is another engine's.
+
+    Raises:
+        InputError: names the option.
+    """
+    if processes and engine != "processes":
+        raise InputError("fedloom simulate", "--processes", "is of engine processes", "set simulation.clients")
+    if workers and engine == "processes":
+        raise InputError("fedloom simulate", "--workers", "is of engines cohort and ray", "leave it out")
+    if address and engine != "ray":
+        raise InputError("fedloom simulate", "--address", "is of engine ray", "add --engine ray")

@@ -15,7 +15,8 @@ from fedloom.learning.model import Model
 from fedloom.learning.model_file import load as load_model
 from fedloom.learning.model_file import save as save_model
 from simulation.broker import BrokerKind
-from simulation.cohort.federation import check_clients
+from simulation.cluster.entry import connect
+from simulation.cohort.federation import Federation, check_clients
 from simulation.directory import new_directory
 from simulation.handing_out import job_of_files, write_parts
 from simulation.history import TEST, History, record
@@ -27,7 +28,7 @@ from simulation.spread import client_figures
 from simulation.virtual import federation
 from simulation.world.summary import in_words
 
-Engine = Literal["cohort", "processes"]
+Engine = Literal["cohort", "processes", "ray"]
 
 
 class Order(NamedTuple):
@@ -46,6 +47,23 @@ class Order(NamedTuple):
 def run_virtual(order: Order, workers: int, console: Console) -> tuple[History, Model]:
     """With engine `cohort`."""
     made = federation(order.job, order.path, data=order.data, root_set=order.root_set, workers=workers)
+    return _run(made, order, console)
+
+
+def run_on_cluster(order: Order, workers: int, address: str | None, console: Console) -> tuple[History, Model]:
+    """With engine `ray`; see `simulation.cluster.entry.connect`.
+
+    Raises:
+        InputError: the cluster cannot be had, the job cannot be run, or its data is missing or does not fit.
+    """
+    with connect(address, workers) as cluster:
+        console.print(cluster.lead, highlight=False, soft_wrap=True)
+        made = federation(order.job, order.path, data=order.data, root_set=order.root_set, make_crew=cluster.make_crew)
+        made.history.engine = "ray"
+        return _run(made, order, console)
+
+
+def _run(made: Federation, order: Order, console: Console) -> tuple[History, Model]:
     directory = new_directory(order.out, f"simulate-{order.job.name}")
     console.print(made.lead, highlight=False, soft_wrap=True)
     follow(made.run(), order.job, console)

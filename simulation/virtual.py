@@ -23,16 +23,24 @@ _ASKED = 1000
 
 
 def federation(
-    job: Job, where: Path, *, data: Path | None = None, root_set: Path | None = None, workers: int = 0
+    job: Job,
+    where: Path,
+    *,
+    data: Path | None = None,
+    root_set: Path | None = None,
+    workers: int = 0,
+    make_crew: MakeCrew | None = None,
 ) -> Federation:
     """Of the job in file `where`. `data` is as in `build`, `root_set` a file, `workers` processes; 0: as is worth it.
+
+    `make_crew` makes another crew than these.
 
     Raises:
         InputError: the job cannot be run, or its data is missing or does not fit.
     """
     root = load_root_set(SourceConfig(str(root_set)) if root_set else None, job, str(where))
     population = build(job, where, job.seed, data)
-    return Federation(job, where, population, crew(job, population, workers), root)
+    return Federation(job, where, population, make_crew or crew(job, population, workers), root)
 
 
 def crew(job: Job, population: Population, workers: int = 0) -> MakeCrew:

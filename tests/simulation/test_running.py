@@ -109,7 +109,9 @@ def test_a_job_is_written_as_it_was_read(job_path: Path, tmp_path: Path) -> None
     ("arguments", "said"),
     [
         (["--processes", "2"], "--processes: is of engine processes; set simulation.clients"),
-        (["--engine", "processes", "--workers", "2"], "--workers: is of engine cohort"),
+        (["--engine", "processes", "--workers", "2"], "--workers: is of engines cohort and ray; leave it out"),
+        (["--address", "auto"], "--address: is of engine ray; add --engine ray"),
+        (["--engine", "ray", "--processes", "2"], "--processes: is of engine processes"),
     ],
 )
 def test_options_of_another_engine_are_refused(
@@ -131,3 +133,11 @@ def test_processes_say_which_tables_have_no_effect_on_them(job_path: Path) -> No
     assert ignored(load_job(job_path)) == []
     job_path.write_text(job_path.read_text() + '[simulation.devices]\ndrops = 0.1\n[simulation.attack]\nkind = "nan"\n')
     assert ignored(load_job(job_path)) == ["[simulation.devices]", "[simulation.attack]"]
+
+
+def test_engine_ray_without_ray(
+    job_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["simulate", str(job_path), "--engine", "ray"]) == 2
+    assert "Ray is not installed; run: pip install 'fedloom[ray]'" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Virtual clients spread over a Ray cluster."""
