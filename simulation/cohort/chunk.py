@@ -37,11 +37,11 @@ class Chunk:
         if self._own.method == "fine_tune":
             self._own.spread(len(self._task.ids))
             self._train_own()
-        return self._outcome._replace(metrics=self._measured())
+        return self._outcome._replace(metrics=self.measured())
 
     def train(self, deltas: Matrix) -> Outcome:
         """Evaluate who shall, then train; `deltas` (c, b) receives what arrives of the updates, else zeros."""
-        metrics = self._measured()
+        metrics = self.measured()
         if self._own.method == "ditto":
             self._train_own()
         if self._common.plan.measure_loss:
@@ -56,8 +56,8 @@ class Chunk:
         own = self._own.kept() if self._task.own is not None else None
         return self._outcome._replace(metrics=metrics, residuals=residuals, controls=controls, own=own)
 
-    def _measured(self) -> Sums:
-        """(figures, m)"""
+    def measured(self) -> Sums:
+        """(figures, m) of the models that there are, on the hold-outs of those who shall evaluate."""
         places = np.flatnonzero(self._task.evaluates)
         prefixes = self._job.figures_of(trains=self._common.trains)
         if not places.size:

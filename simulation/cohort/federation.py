@@ -22,12 +22,13 @@ from fedloom.job import Job
 from fedloom.learning.metrics import Metrics, Sums
 from fedloom.learning.model import Model
 from fedloom.wire.messages import Phase
+from simulation.cohort.admission import Admission, admit, counted
 from simulation.cohort.choosing import Chooser
 from simulation.cohort.crew import Crew, MakeCrew
 from simulation.cohort.gathering import gather
 from simulation.cohort.memory import ClientMemory
 from simulation.cohort.preparing import context_of, standardiser_of
-from simulation.cohort.round import Asked, Done, admitted, tested
+from simulation.cohort.round import Asked, Done, tested
 from simulation.cohort.server import Server
 from simulation.cohort.standings import standings
 from simulation.cohort.task import Common, Context, Mask
@@ -126,15 +127,16 @@ class Federation:
         common = Common(step.round, plan, trains, server.weights, control)
         self._keep(common)
         asked, done = gather(crew, context, self._clients, entrants, self._commons, step.round)
-        is_in, reason = done.is_able, ""
+        admission, reason = Admission(done.is_able, ()), ""
         if trains:
             self._attackers.spoil(asked.ids, done.deltas, done.is_able, self._moved, step.round)
-            is_in = admitted(done, self._job)
-            self._remember(step, entrants, asked, done, is_in)
-            reason = self._fuse(step, entrants, asked, done, is_in)
-            self._clients.settled(asked, done, is_in & (not reason), plan)
+            admission = admit(done, self._job)
+            done = counted(done, admission.is_in, context, common, asked)
+            self._remember(step, entrants, asked, done, admission.is_in)
+            reason = self._fuse(step, entrants, asked, done, admission)
+            self._clients.settled(asked, done, admission.is_in & (not reason), plan)
         metrics = {} if reason else self._metrics(done, trains)
-        closed = _closed(step, done, is_in, reason, metrics, time.monotonic() - began_s)
+        closed = _closed(step, done, admission.is_in, reason, metrics, time.monotonic() - began_s)
         if trains and not reason:
             self._note(closed, common, entrants)
         if metrics:
@@ -155,11 +157,13 @@ class Federation:
             told = standings(self._job, self._population, entrants, asked, done, is_in)
             self._chooser.heard(told, entrants.chosen.ids, step.round)
 
-    def _fuse(self, step: Step, entrants: Entrants, asked: Asked, done: Done, is_in: Mask) -> str:
+    def _fuse(self, step: Step, entrants: Entrants, asked: Asked, done: Done, admission: Admission) -> str:
         """Make the next model; why there is none, or nothing."""
+        is_in = admission.is_in
         count, needed = len(np.unique(asked.ids[is_in])), fewest_updates(step.phase, self._job.rounds)
         if count < needed:  # who declines or is refused lowers the quorum, and who is silent is not among these
-            return "; ".join([f"{count} updates of {needed} needed", *done.reasons[:3]])
+            said = [*admission.reasons, *done.reasons]
+            return "; ".join([f"{count} updates of {needed} needed", *said[:3]])
         staleness = step.round - entrants.bases if self._job.asynchronous else None
         figures = UpdateFigures(asked.ids, done.samples, done.steps, done.losses, staleness)
         before = self._server.weights

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from simulation.cohort.admission import admit
 from simulation.cohort.crew import Crew
 from simulation.cohort.memory import ClientMemory
-from simulation.cohort.round import Asked, Done, admitted, tested, work
+from simulation.cohort.round import Asked, Done, tested, work
 from simulation.cohort.task import Common, Context
 from simulation.cohort.timetable import Entrants
 from simulation.population.base import Ids
@@ -41,7 +42,7 @@ def gather(
         done = work(crew, context, common, asked, first_chunk=(number - base) * _CHUNKS, tests=is_new)
         if is_new and not parts:
             return asked, done
-        clients.settled(asked, done, admitted(done, context.job), common.plan)
+        clients.settled(asked, done, admit(done, context.job).is_in, common.plan)
         parts.append(_Part(rows, asked, done._replace(deltas=done.deltas.copy())))
     asked, done = _together(entrants, parts)
     if context.test and done.test is None:
@@ -68,4 +69,5 @@ def _together(entrants: Entrants, parts: Sequence[_Part]) -> tuple[Asked, Done]:
         own=None,
         sent_bytes=sum(each.sent_bytes for each in done),
     )
-    return Asked(entrants.ids, entrants.evaluates), merged
+    own = [part.asked.own for part in parts if part.asked.own is not None]
+    return Asked(entrants.ids, entrants.evaluates, own=np.concatenate(own)[order] if own else None), merged

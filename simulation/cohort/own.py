@@ -23,7 +23,7 @@ class Own:
         self.weights: Array = weights
         """(p,) if all have the round's model, else (c, p)."""
         if kept is not None:
-            self.weights = kept if self.method == "ditto" else np.empty((len(kept), weights.size), np.float32)
+            self.weights = kept.copy() if self.method == "ditto" else np.empty((len(kept), weights.size), np.float32)
             if self.method == "head":
                 self.weights[:, : self.shared] = weights[: self.shared]
                 self.weights[:, self.shared :] = kept

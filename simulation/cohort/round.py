@@ -11,7 +11,6 @@ from fedloom.learning.metrics import Sums
 from fedloom.wire.encoding import encoded_bytes
 from simulation.cohort.crew import Crew
 from simulation.cohort.cutting import boundaries, test_tasks
-from simulation.cohort.sending import sound
 from simulation.cohort.task import AnyTask, Common, Context, Mask, Outcome, Task
 from simulation.population.base import Ids
 from strategies.base import Matrix
@@ -71,12 +70,6 @@ def tested(crew: Crew, context: Context, common: Common) -> Sums:
     total = _total(list(crew.run(common, _tests(context), crew.matrix(0, 0))))
     assert total is not None  # noqa: S101 - for the type checker
     return total
-
-
-def admitted(done: Done, job: Job) -> Mask:
-    """(n,) whose updates the aggregator would admit: who has not declined, and is within the norms of the job."""
-    is_in = done.is_able & sound(done.deltas, job.update.max_norm)
-    return is_in if done.controls is None else is_in & sound(done.controls, job.update.max_control_norm)
 
 
 def _tests(context: Context) -> list[AnyTask]:

@@ -1,0 +1,41 @@
+"""What counts of a round, and what is known of its clients, beside what an aggregator does."""
+
+import numpy as np
+import pytest
+from federations import job, parts, run
+
+from fedloom.data.prepare import Prepared
+from fedloom.learning.dataset import Dataset
+from simulation.cohort.federation import SimulationError
+from simulation.population.files import of_parts
+from simulation.world.attackers import attackers_of
+
+WHOLE = {"batch_size": 0}
+"""Full batches: nothing depends on the order of samples."""
+PERSONAL = [{}, {"personal": {"method": "head"}}, {"personal": {"method": "ditto", "epochs": 2}}]
+
+
+def without_holdout(part: Prepared) -> Prepared:
+    return part._replace(holdout=Dataset(part.holdout.x[:0], part.holdout.y[:0]))
+
+
+@pytest.mark.parametrize("personal", PERSONAL, ids=["common", "head", "ditto"])
+def test_of_clients_that_are_refused_nothing_counts(personal: dict[str, object]) -> None:
+    tables = {"training": WHOLE, "data": {"standardise": False}, **personal}
+    attacked = job(simulation={"attack": {"kind": "nan", "share": 0.34}}, **tables)
+    liars = attackers_of(attacked.simulation, 6, attacked.seed).among(np.arange(6), 1)
+    honest = [part for part, lies in zip(parts(), liars, strict=True) if not lies]
+    with_liars, alone = run(attacked).history, run(job(**tables), of_parts(honest)).history
+    assert (liars.sum(), len(honest)) == (2, 4)
+    for found, expected in zip(with_liars.metrics[:-1], alone.metrics[:-1], strict=True):  # everybody ends the run
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_updates_of_too_many_samples_are_refused() -> None:
+    assert run(job(update={"max_samples": 10})).history.updates == [3] * 3  # of clients that have 8 to 13
+
+
+@pytest.mark.parametrize("key", ["max_norm", "max_control_norm"])
+def test_the_reason_names_the_bound(key: str) -> None:
+    with pytest.raises(SimulationError, match=f"0 updates of 1 needed; 6 refused by update.{key}"):
+        run(job(strategy={"name": "scaffold"}, update={key: 1e-9}))
