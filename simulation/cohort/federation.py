@@ -30,7 +30,7 @@ from simulation.cohort.memory import ClientMemory
 from simulation.cohort.preparing import context_of, standardiser_of
 from simulation.cohort.round import Asked, Done, tested
 from simulation.cohort.server import Server
-from simulation.cohort.standings import standings
+from simulation.cohort.standings import of_statistics, standings
 from simulation.cohort.task import Common, Context, Mask
 from simulation.cohort.timetable import Entrants, make_timetable
 from simulation.cohort.updates import Figures as UpdateFigures
@@ -114,6 +114,8 @@ class Federation:
     def _statistics(self, step: Step) -> RoundClosed:
         began_s, clients = time.monotonic(), self._population.clients
         self._server.standardiser = standardiser_of(self._population)
+        if self._chooser.remembers:
+            self._chooser.heard(of_statistics(self._population), np.zeros(0, np.intp), step.round)
         return RoundClosed(
             step.round, step.attempt, step.phase, "done", "", clients, 0, 0, time.monotonic() - began_s, {}, None, 0, 0
         )

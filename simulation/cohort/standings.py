@@ -15,6 +15,12 @@ from simulation.population.base import Population
 Counts = tuple[int, ...]
 
 
+def of_statistics(population: Population) -> list[Standing]:
+    """Of everybody: how many samples each has."""
+    sizes = population.sizes(np.arange(population.clients))
+    return [Standing(device_id(client), size) for client, size in enumerate(sizes.tolist())]
+
+
 def standings(
     job: Job, population: Population, entrants: Entrants, asked: Asked, done: Done, is_in: Mask
 ) -> list[Standing]:
@@ -37,9 +43,10 @@ def standings(
 
 
 def _class_counts(job: Job, population: Population, asked: Asked) -> Iterator[tuple[int, Counts]]:
-    """Row → samples of each class in the hold-out, of those that have evaluated."""
+    """Row → samples of each class in the hold-out, of those that have evaluated any."""
     rows = np.flatnonzero(asked.evaluates)
     held = population.holdout(asked.ids[rows])
     y, starts = population.pool.y[held.rows], held.starts
     for row, first, last in zip(rows.tolist(), starts[:-1], starts[1:], strict=True):
-        yield row, tuple(np.bincount(y[first:last], minlength=len(job.data.classes)).tolist())
+        if last > first:
+            yield row, tuple(np.bincount(y[first:last], minlength=len(job.data.classes)).tolist())

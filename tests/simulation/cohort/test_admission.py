@@ -7,8 +7,12 @@ from federations import job, parts, run
 from fedloom.data.prepare import Prepared
 from fedloom.learning.dataset import Dataset
 from simulation.cohort.federation import SimulationError
+from simulation.cohort.round import Asked, Done
+from simulation.cohort.standings import standings
+from simulation.cohort.timetable import Entrants
 from simulation.population.files import of_parts
 from simulation.world.attackers import attackers_of
+from simulation.world.door import Chosen
 
 WHOLE = {"batch_size": 0}
 """Full batches: nothing depends on the order of samples."""
@@ -39,3 +43,23 @@ def test_updates_of_too_many_samples_are_refused() -> None:
 def test_the_reason_names_the_bound(key: str) -> None:
     with pytest.raises(SimulationError, match=f"0 updates of 1 needed; 6 refused by update.{key}"):
         run(job(strategy={"name": "scaffold"}, update={key: 1e-9}))
+
+
+def test_a_rule_that_looks_at_samples_knows_them_from_the_statistics() -> None:
+    much = parts(2, samples=4000)
+    people = of_parts([*map(without_holdout, parts(18)), *much])
+    history = run(job(cohort={"name": "samples"}, rounds={"cohort": 0.1}), people).history
+    assert history.rounds[:3] == [0, 1, 2]  # one of the two that can measure them was in each
+
+
+def test_standings_tell_what_was_answered_and_keep_what_is_known_of_classes() -> None:
+    people = of_parts([parts(1)[0], without_holdout(parts(1)[0])])
+    asked, everybody = Asked(np.arange(2), np.ones(2, np.bool_)), np.ones(2, np.bool_)
+    entrants = Entrants(asked.ids, asked.evaluates, np.array([4, 5]), Chosen(asked.ids, asked.evaluates, 2))
+    zeros, counts = np.zeros((2, 0), np.float32), np.array([8, 8])
+    done = Done(
+        zeros, counts, counts, np.array([4.0, 2.0]), np.full(2, np.nan), everybody, (), zeros, None, None, None, None, 0
+    )
+    first, second = standings(job(), people, entrants, asked, done, everybody)
+    assert (first.answered, first.loss, sum(first.class_counts)) == (4, 0.5, 4)
+    assert (second.answered, second.loss, second.class_counts) == (5, 0.25, ())
