@@ -18,7 +18,8 @@ from simulation.cohort.trainers import Trainers, Whose
 from simulation.population.base import Samples
 from strategies.base import Matrix
 
-_SALTS: dict[Whose, tuple[int, ...]] = {"everybody": (), "own": (1,)}
+SALTS: dict[Whose, tuple[int, ...]] = {"everybody": (), "own": (3,)}
+"""They set random numbers apart; 1 and 2 are those that draw the cohorts (`simulation.cohort.choosing`)."""
 
 
 class Chunk:
@@ -34,6 +35,8 @@ class Chunk:
 
     def evaluate(self) -> Outcome:
         """The model, and the clients' own, which are fine-tuned first where the job asks for that."""
+        has_none = self._context.population.holdout(self._task.ids).sizes == 0
+        self._decline(np.flatnonzero(has_none), "there are no hold-out samples to evaluate on")
         if self._own.method == "fine_tune":
             self._own.spread(len(self._task.ids))
             self._train_own()
@@ -146,7 +149,7 @@ class Chunk:
         """Of those that are able; `start`, (p,) or (c, p), and `linear` are of all of the chunk."""
         samples = self._training()
         shards = reading.shards(self._context, self._task.ids[self._able], samples, self._common.round)
-        rng = np.random.default_rng([self._job.seed, self._common.round, self._task.chunk, *_SALTS[whose]])
+        rng = np.random.default_rng([self._job.seed, self._common.round, self._task.chunk, *SALTS[whose]])
         linear = None if linear is None else self._of_able(linear)
         start = start if start.ndim == 1 else self._of_able(start)
         return self._trainers.of(whose, plan).fit(start, shards, rng, linear, anchor, out)

@@ -19,9 +19,22 @@ _TELLING = 200_000
 
 
 def standardiser_of(population: Population) -> Standardiser:
-    """By the moments that clients would tell: of what they train on, as often as they do."""
+    """By the moments that clients would tell: of what they train on, as often as they do.
+
+    Raises:
+        InputError: there is none that is finite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
+        standardiser = _moments(population).standardiser()
+    if not (np.isfinite(standardiser.shift).all() and np.isfinite(standardiser.scale).all()):
+        problem = "their mean or deviation is not finite in float32"
+        raise InputError("the data set", "data.features", problem, "scale them, and leave out what is not a number")
+    return standardiser
+
+
+def _moments(population: Population) -> Moments:
     if population.features(np.arange(1), population.training(np.arange(1))) is not None:
-        return _by_client(population).standardiser()
+        return _by_client(population)
     pool, counts = population.pool.x, np.zeros(len(population.pool.x), np.int64)
     for ids in _telling(population):
         counts += np.bincount(population.training(ids).rows, minlength=len(counts))
@@ -31,7 +44,7 @@ def standardiser_of(population: Population) -> Standardiser:
         times = counts[start : start + BLOCK_ROWS].astype(np.float64)
         total += times @ block
         squares += times @ np.square(block, out=block)
-    return Moments(int(counts.sum()), total, squares).standardiser()
+    return Moments(int(counts.sum()), total, squares)
 
 
 def context_of(job: Job, population: Population, standardiser: Standardiser | None) -> Context:

@@ -2,11 +2,18 @@
 
 import numpy as np
 import pytest
-from federations import job, parts, run
+from federations import WHERE, job, parts, run
 
+from aggregator.notices import RoundClosed
 from fedloom.data.prepare import Prepared
+from fedloom.errors import InputError
 from fedloom.learning.dataset import Dataset
-from simulation.cohort.federation import SimulationError
+from fedloom.wire.messages import Phase
+from simulation.cohort.choosing import PHASE_NUMBERS
+from simulation.cohort.chunk import SALTS
+from simulation.cohort.crew import OneHand
+from simulation.cohort.federation import Federation, SimulationError
+from simulation.cohort.preparing import standardiser_of
 from simulation.cohort.round import Asked, Done
 from simulation.cohort.standings import standings
 from simulation.cohort.timetable import Entrants
@@ -63,3 +70,22 @@ def test_standings_tell_what_was_answered_and_keep_what_is_known_of_classes() ->
     first, second = standings(job(), people, entrants, asked, done, everybody)
     assert (first.answered, first.loss, sum(first.class_counts)) == (4, 0.5, 4)
     assert (second.answered, second.loss, second.class_counts) == (5, 0.25, ())
+
+
+def test_who_has_no_hold_out_declines_to_evaluate() -> None:
+    people = of_parts([*parts(4), *map(without_holdout, parts(2))])
+    closed = [each for each in Federation(job(), WHERE, people, OneHand).run() if isinstance(each, RoundClosed)]
+    assert [each.declined for each in closed if each.phase is Phase.TRAIN] == [0, 0, 0]
+    (last,) = [each for each in closed if each.phase is Phase.EVALUATE]
+    assert (last.outcome, last.accepted, last.declined) == ("done", 4, 2)
+
+
+def test_features_that_are_not_finite_are_told_before_anybody_trains() -> None:
+    people = of_parts(parts())
+    people.pool.x[3, 1] = np.inf
+    with pytest.raises(InputError, match=r"data\.features: their mean or deviation is not finite"):
+        standardiser_of(people)
+
+
+def test_the_numbers_that_draw_cohorts_shuffle_nobodys_samples() -> None:
+    assert not {salt for (salt,) in filter(None, SALTS.values())} & set(PHASE_NUMBERS.values())
