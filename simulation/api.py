@@ -12,6 +12,7 @@ from fedloom.job import Job, load_job
 from fedloom.job.variants import variant
 from fedloom.sweep import Settings, Value
 from simulation.cluster.entry import connect
+from simulation.cohort.trainer import Backend
 from simulation.history import History
 from simulation.progress import follow
 from simulation.running import Engine, Order, run_processes
@@ -27,6 +28,7 @@ def simulate(
     data: Path | str | None = None,
     root_set: Path | str | None = None,
     workers: int = 0,
+    backend: Backend = "numpy",
     address: str | None = None,
     rounds: int | None = None,
     seed: int | None = None,
@@ -44,6 +46,7 @@ def simulate(
         workers: processes of engines `cohort` and `ray`; 0: as many as it is worth, or as the cluster has CPUs.
         address: of engine `ray`'s cluster, HOST:PORT or `auto`; default: that to which this program is connected, or
             one of this machine alone.
+        backend: `numpy`, or `torch`, which takes a GPU where there is one; of the same engines.
         rounds: in the place of the job's `rounds.count`.
         seed: in the place of the job's.
         settings: other values in the job, by dotted path, as one combination of its `[sweep]` would be.
@@ -67,7 +70,7 @@ def simulate(
         return history
     with connect(address, workers) if engine == "ray" else nullcontext() as cluster:
         make_crew = cluster.make_crew if cluster else None
-        made = federation(read, path, data=folder, root_set=own, workers=workers, make_crew=make_crew)
+        made = federation(read, path, data=folder, root_set=own, workers=workers, make_crew=make_crew, backend=backend)
         made.history.engine = engine
         follow(made.run(), read, console)
     made.history.clients = client_figures(read, made.population, made.model)

@@ -17,6 +17,7 @@ from fedloom.learning.model_file import save as save_model
 from simulation.broker import BrokerKind
 from simulation.cluster.entry import connect
 from simulation.cohort.federation import Federation, check_clients
+from simulation.cohort.trainer import Backend
 from simulation.directory import new_directory
 from simulation.handing_out import job_of_files, write_parts
 from simulation.history import TEST, History, record
@@ -42,11 +43,15 @@ class Order(NamedTuple):
     root_set: Path | None
     out: Path | None
     """Directory for what the run leaves; None: a new one below runs/."""
+    backend: Backend = "numpy"
+    """Of the virtual clients."""
 
 
 def run_virtual(order: Order, workers: int, console: Console) -> tuple[History, Model]:
     """With engine `cohort`."""
-    made = federation(order.job, order.path, data=order.data, root_set=order.root_set, workers=workers)
+    made = federation(
+        order.job, order.path, data=order.data, root_set=order.root_set, workers=workers, backend=order.backend
+    )
     return _run(made, order, console)
 
 
@@ -58,7 +63,14 @@ def run_on_cluster(order: Order, workers: int, address: str | None, console: Con
     """
     with connect(address, workers) as cluster:
         console.print(cluster.lead, highlight=False, soft_wrap=True)
-        made = federation(order.job, order.path, data=order.data, root_set=order.root_set, make_crew=cluster.make_crew)
+        made = federation(
+            order.job,
+            order.path,
+            data=order.data,
+            root_set=order.root_set,
+            make_crew=cluster.make_crew,
+            backend=order.backend,
+        )
         made.history.engine = "ray"
         return _run(made, order, console)
 

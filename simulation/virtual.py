@@ -13,6 +13,7 @@ from simulation.cohort.crew import MakeCrew, OneHand
 from simulation.cohort.cutting import training_flop
 from simulation.cohort.federation import Federation
 from simulation.cohort.hands import Hands
+from simulation.cohort.trainer import Backend
 from simulation.population.base import Population
 from simulation.population.build import build
 
@@ -30,17 +31,19 @@ def federation(
     root_set: Path | None = None,
     workers: int = 0,
     make_crew: MakeCrew | None = None,
+    backend: Backend = "numpy",
 ) -> Federation:
     """Of the job in file `where`. `data` is as in `build`, `root_set` a file, `workers` processes; 0: as is worth it.
 
-    `make_crew` makes another crew than these.
+    `make_crew` makes another crew than these; `backend` is what their products are computed with.
 
     Raises:
         InputError: the job cannot be run, or its data is missing or does not fit.
     """
     root = load_root_set(SourceConfig(str(root_set)) if root_set else None, job, str(where))
     population = build(job, where, job.seed, data)
-    return Federation(job, where, population, make_crew or crew(job, population, workers), root)
+    made = make_crew or crew(job, population, workers)
+    return Federation(job, where, population, lambda context: made(context._replace(backend=backend)), root)
 
 
 def crew(job: Job, population: Population, workers: int = 0) -> MakeCrew:

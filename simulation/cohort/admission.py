@@ -43,5 +43,5 @@ def counted(done: Done, is_in: Mask, context: Context, common: Common, asked: As
         return done
     own = None if asked.own is None else asked.own[rows]
     task = Task(0, 0, asked.ids[rows], np.ones(len(rows), np.bool_), own=own)
-    chunk = Chunk(context, Trainers(context.job.model), common, task)
+    chunk = Chunk(context, Trainers(context.job.model, context.backend), common, task)
     return done._replace(metrics=done.metrics - chunk.measured())

@@ -16,7 +16,7 @@ class Worker:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._trainers = Trainers(context.job.model)
+        self._trainers = Trainers(context.job.model, context.backend)
 
     def work(self, common: Common, task: AnyTask, deltas: Matrix) -> Outcome:
         """Do it; `deltas` (c, b) receives what arrives of the clients' updates, zeros where there is none."""
