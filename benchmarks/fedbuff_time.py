@@ -1,6 +1,6 @@
 """Simulated time to the same accuracy: FedBuff beside synchronous FedAvg, where devices differ in speed.
 
-python benchmarks/fedbuff_time.py [--quick] [--seeds N] [--workers N] [--write FILE]
+python benchmarks/fedbuff_time.py [--quick] [--seeds N] [--workers N] [--write DIRECTORY]
 
 100 devices with scikit-learn's digits, dealt out by a Dirichlet distribution, all of them at work all the time. Speeds
 are log-normal, from device to device and, less so, from round to round. Every method's learning rates are tuned for
@@ -17,12 +17,13 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from fedbuff_page import HEAD
 from rich.progress import Progress
 
 from fedloom import config
 from fedloom.job import Job, check_job
 from simulation.cohort.crew import OneHand
-from simulation.cohort.federation import Federation
+from simulation.cohort.federation import Federation, SimulationError
 from simulation.population.build import build
 
 WHERE = Path("job.toml")
@@ -31,6 +32,7 @@ TARGET = 0.93
 """Accuracy on the samples that no device has."""
 SIGMAS = (0.5, 1.0, 1.5)
 JITTER = 0.25
+OVER_SELECTION = 1.3
 RATES = (0.3, 1.0, 2.0)
 SERVER_RATES = (0.5, 1.0, 2.0)
 LIMIT = {"synchronous": 25, "over-selected": 33, "fedbuff": 250}
@@ -61,7 +63,7 @@ class Found(NamedTuple):
 def job(case: Case) -> Job:
     """The same for all methods but for the rounds and the rule."""
     is_buffered = case.method == "fedbuff"
-    cohort, over_selection = (1 / 1.3, 1.3) if case.method == "over-selected" else (1.0, 1.0)
+    cohort, over_selection = (1 / OVER_SELECTION, OVER_SELECTION) if case.method == "over-selected" else (1.0, 1.0)
     table = {
         "name": "digits",
         "seed": case.seed,
@@ -101,9 +103,12 @@ def run(case: Case) -> tuple[float, float]:
     given = job(case)
     federation = Federation(given, WHERE, build(given, WHERE, given.seed), OneHand)
     history = federation.history
-    for _ in federation.run():
-        if history.metrics and history.metrics[-1]["test_accuracy"] >= TARGET:
-            break
+    try:
+        for _ in federation.run():
+            if history.metrics and history.metrics[-1]["test_accuracy"] >= TARGET:
+                break
+    except SimulationError:  # the devices' training diverges
+        return math.inf, math.inf
     seconds = history.rounds_to("test_accuracy", TARGET, "simulated_s")
     rounds = history.rounds_to("test_accuracy", TARGET)
     if seconds is None or rounds is None:
@@ -137,10 +142,27 @@ def lines(runs: dict[Case, tuple[float, float]], sigmas: Iterable[float]) -> Ite
         fastest = statistics.median(found["fedbuff"].seconds)
         for method, each in found.items():
             seconds = statistics.median(each.seconds)
-            span = f"{min(each.seconds):.2f} – {max(each.seconds):.2f}"
+            span = f"{min(each.seconds):.2f} – {max(each.seconds):.2f}".replace("inf", "∞")
             rates = f"{each.rate:g}, {each.server_rate:g}"
             updates = f"{statistics.median(each.updates):,.0f}"
             yield f"| {sigma:g} | {method} | {rates} | {seconds:.2f} | {span} | {updates} | {seconds / fastest:.1f}× |"
+
+
+def page(table: str, seeds: int, rates: Iterable[float]) -> str:
+    """As Markdown."""
+    head = HEAD.format(
+        target=TARGET,
+        devices=DEVICES,
+        alpha=ALPHA,
+        jitter=JITTER,
+        cohort=math.ceil(DEVICES / OVER_SELECTION),
+        buffer=BUFFER,
+        most=BUFFER * LIMIT["fedbuff"],
+        seeds=seeds,
+        rates=", ".join(f"{rate:g}" for rate in rates),
+        server_rates=", ".join(f"{rate:g}" for rate in SERVER_RATES),
+    )
+    return f"{head}\n{table}\n"
 
 
 def main() -> int:
@@ -149,7 +171,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one spread of speeds, one learning rate, one seed")
     parser.add_argument("--seeds", type=int, default=5, metavar="N")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="of the table")
+    parser.add_argument("--write", type=Path, metavar="DIRECTORY", help="of fedbuff.md")
     given = parser.parse_args()
     sigmas, rates, seeds = ((1.0,), (1.0,), 1) if given.quick else (SIGMAS, RATES, given.seeds)
     every = cases(sigmas, rates, seeds)
@@ -159,7 +181,7 @@ def main() -> int:
     table = "\n".join(lines(runs, sigmas))
     print(table)
     if given.write:
-        given.write.write_text(table + "\n", encoding="utf-8")
+        (given.write / "fedbuff.md").write_text(page(table, seeds, rates), encoding="utf-8")
     return 0
 
 
