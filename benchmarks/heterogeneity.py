@@ -1,6 +1,6 @@
 """What helps where clients' data differ: strategies under Dirichlet 0.1, by rounds to an accuracy and what is reached.
 
-python benchmarks/heterogeneity.py [--quick] [--workers N] [--write DIRECTORY]
+python benchmarks/heterogeneity.py [--quick] [--data NAMES] [--workers N] [--write DIRECTORY]
 
 scikit-learn's digits, and MNIST where its files are found (docs/simulation.md says where). Each strategy's option and
 the clients' learning rate are the best of STRATEGIES and RATES with a seed of its own; then come the seeds that count.
@@ -49,16 +49,21 @@ SETTINGS = (
 )
 
 
-def settings(is_quick: bool) -> list[Setting]:
-    """Those whose data are here."""
+def settings(names: list[str], is_quick: bool) -> list[Setting]:
+    """Those of these data sets, as far as they are here."""
     if is_quick:
         return [each._replace(rounds=30, tuning_rounds=10, target=0.8, seeds=2) for each in SETTINGS[:1]]
+    return [each for each in SETTINGS if each.dataset in names and is_here(each.dataset)]
+
+
+def is_here(name: str) -> bool:
+    """Whether a data set can be read; if not, says why."""
     try:
-        open_dataset("mnist", Wanted(("x",), ("y",)), WHERE)
+        open_dataset(name, Wanted(("x",), ("y",)), WHERE)
     except InputError as error:
-        print(f"without MNIST: {error}", file=sys.stderr)
-        return [each for each in SETTINGS if each.dataset != "mnist"]
-    return list(SETTINGS)
+        print(f"without {name}: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def measure(setting: Setting, workers: int, console: Console) -> list[Found]:
@@ -98,12 +103,17 @@ def main() -> int:
     """Nothing is compared with a limit: the table says what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few rounds on digits, with two seeds")
+    parser.add_argument("--data", default="digits,mnist", metavar="NAMES", help="default: %(default)s")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes")
     parser.add_argument("--write", type=Path, metavar="DIRECTORY", help="of heterogeneity.md and heterogeneity.svg")
     given = parser.parse_args()
     environments.prepare()
     console = Console(stderr=True)
-    found = [line for setting in settings(given.quick) for line in measure(setting, given.workers, console)]
+    found = [
+        line
+        for setting in settings(given.data.split(","), given.quick)
+        for line in measure(setting, given.workers, console)
+    ]
     print(environments.headline(Path(sys.executable), None))
     print(as_text(found))
     if given.write:

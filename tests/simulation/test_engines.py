@@ -26,7 +26,13 @@ batch_size = 0
 [strategy]
 name = "scaffold"
 [update]
-encoding = "int8"
+encoding = "topk"
+share = 0.2
+[cohort]
+name = "class-balance"
+[personal]
+method = "ditto"
+epochs = 2
 [rounds]
 count = 5
 devices = 8
@@ -41,12 +47,12 @@ partition = { method = "dirichlet", alpha = 0.5 }
 
 @pytest.mark.broker
 def test_where_only_the_order_of_samples_differs_two_engines_agree_to_rounding(tmp_path: Path) -> None:
-    """All of a client's samples are in each batch; cohorts, clients, variates and encodings are the same."""
+    """All samples of a client are in each batch; cohorts, variates, own models and what encodings lose are the same."""
     path = tmp_path / "job.toml"
     path.write_text(JOB)
     virtual, real = fedloom.simulate(path), fedloom.simulate(path, engine="processes")
     assert virtual.rounds == real.rounds == [0, 1, 2, 3, 4, 5]
     assert virtual.updates == real.updates == [4] * 5
-    for figure in ("accuracy", "loss"):
+    for figure in ("accuracy", "loss", "personal_accuracy", "personal_loss"):
         np.testing.assert_allclose(virtual.series(figure), real.series(figure), rtol=0, atol=1e-4)
     assert virtual.series("accuracy")[-1] > virtual.series("accuracy")[0] + 0.3
