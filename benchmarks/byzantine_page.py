@@ -15,8 +15,8 @@ What is left of a model's accuracy when some devices attack it, by strategy and 
 - scikit-learn's digits: 1,337 samples on 20 devices, 360 to test on, 100 for the aggregator's root data set (`fltrust`
   alone uses it). A network 64-32-10, two local epochs a round, {rounds} rounds. Each figure is the median of {seeds}
   seeds, in per cent.
-- "Evenly" deals the samples out at random; "Dirichlet 0.3" gives each device a few classes (Hsu et al. 2019,
-  arXiv:1909.06335).
+- "Evenly" deals the samples out at random; "Dirichlet 0.3" gives each device a few classes (Yurochkin et al. 2019,
+  arXiv:1905.12022).
 - Attackers know all honest updates of the round. `sign flip` sends what it has trained the wrong way, `×10` ten times
   as far; `noise` is standard normal; `label flip` trains with class c called 9 − c; `ALIE` hides within the honest
   spread (arXiv:1902.06156); `IPM` sends −ε times the honest mean (arXiv:1903.03936); a `free rider` sends zeros.

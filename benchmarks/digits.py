@@ -23,7 +23,7 @@ class Fleet(NamedTuple):
 
 
 def deal(devices: int, alpha: float | None, rng: np.random.Generator) -> Fleet:
-    """At random; with `alpha` each class in shares from a Dirichlet distribution (Hsu et al., arXiv:1909.06335)."""
+    """At random; with `alpha` each class in shares of a Dirichlet distribution (Yurochkin et al., arXiv:1905.12022)."""
     features, labels = load_digits(return_X_y=True)
     order = rng.permutation(len(labels))
     data = Dataset((features[order] / 16.0).astype(np.float32), labels[order].astype(np.int64))
