@@ -99,10 +99,12 @@ def _own(workers: int) -> Iterator[None]:
 @contextmanager
 def _inherited(environment: dict[str, str]) -> Iterator[None]:
     """Processes that are started meanwhile have this environment: Ray's own, and so their workers, when they begin."""
-    before = dict(os.environ)
+    before = {name: os.environ.pop(name, None) for name in environment}
     os.environ.update(environment)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value

@@ -7,7 +7,7 @@ import sys
 from fedloom.errors import InputError
 
 _CONNECT_TIMEOUT_S = 5.0
-_ANSWER_TIMEOUT_S = 20.0
+_ANSWER_TIMEOUT_S = 30.0
 _PROBE = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False, logging_level='CRITICAL')"
 
 

@@ -1,9 +1,11 @@
-"""The peer is the version that constraints.txt says, so that what the other tests compare with is known."""
+"""Flower and Ray are the versions that constraints.txt says, so that what the other tests compare with is known."""
 
 from importlib.metadata import version
 
+import pytest
 import tracked
 
 
-def test_flwr_is_the_version_that_we_name() -> None:
-    assert f"\nflwr=={version('flwr')}\n" in (tracked.ROOT / "constraints.txt").read_text()
+@pytest.mark.parametrize("name", ["flwr", "ray"])
+def test_it_is_the_version_that_we_name(name: str) -> None:
+    assert f"\n{name}=={version(name)}\n" in (tracked.ROOT / "constraints.txt").read_text()
