@@ -136,6 +136,7 @@ def main() -> int:
     print(environments.headline(Path(sys.executable), None))
     print(as_text(found))
     if given.write:
+        given.write.mkdir(parents=True, exist_ok=True)
         (given.write / "mcmahan.md").write_text(as_markdown(found), encoding="utf-8")
         (given.write / "mcmahan.svg").write_text(draw(found), encoding="utf-8")
     return 0 if all(each.is_met for each in found) else 1
