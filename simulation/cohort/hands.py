@@ -95,7 +95,7 @@ class Hands:
                 if self._send(link, Order(None if link in told else common, shape, tasks[number])):
                     told.add(link)
             for link in cast("list[Link]", wait(list(at_work))):
-                number, outcome = at_work.pop(link), self._received(link)
+                number, outcome = at_work.pop(link), received(link)
                 if outcome is None:
                     todo.appendleft(number)
                     deaths[number] += 1
@@ -113,16 +113,6 @@ class Hands:
         except (BrokenPipeError, ConnectionResetError):
             return False  # it is dead, which the link tells when it is read
         return True
-
-    def _received(self, link: Link) -> Outcome | None:
-        """What the worker says; None: nothing more."""
-        try:
-            found = link.recv()
-        except (EOFError, ConnectionResetError):
-            return None
-        if isinstance(found, Failure):
-            raise CrewError(f"a chunk of clients cannot be trained: {found.text}")
-        return cast("Outcome", found)
 
     def _replace(self, link: Link, deaths: int) -> Link:
         """Another worker in the place of a dead one."""
@@ -151,3 +141,18 @@ class Hands:
         theirs.close()
         self._send(ours, cast("Order", self._packed))
         return _Hand(process, ours)
+
+
+def received(link: Link) -> Outcome | None:
+    """What a worker says; None: nothing more.
+
+    Raises:
+        CrewError: it says that it cannot do it.
+    """
+    try:
+        found = link.recv()
+    except (EOFError, OSError):  # the latter in the middle of an answer
+        return None
+    if isinstance(found, Failure):
+        raise CrewError(f"a chunk of clients cannot be trained: {found.text}")
+    return cast("Outcome", found)

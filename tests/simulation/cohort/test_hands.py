@@ -5,20 +5,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
+from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import numpy as np
 import pytest
 from federations import WHERE, job, population, run
 
-from simulation.cohort import hands
+from simulation.cohort import cutting, hands
 from simulation.cohort.crew import MakeCrew
 from simulation.cohort.federation import Federation
-from simulation.cohort.hands import CrewError, Hands
-from simulation.cohort.task import AnyTask, Common, Context, Outcome
-from strategies.base import Matrix
+from simulation.cohort.hands import CrewError, Hands, Link
+from simulation.cohort.orders import Order
+from simulation.cohort.task import Context, Task
 
 ASKING = {
     "update": {"encoding": "int8"},
@@ -33,17 +33,33 @@ def workers(count: int) -> MakeCrew:
 
 
 class Dying(Hands):
-    """The first worker is killed in the middle of the first round."""
+    """The worker that gets the fourth task is killed over it: it has had it, and cannot have answered."""
 
-    def run(self, common: Common, tasks: "list[AnyTask]", deltas: Matrix) -> Iterator[Outcome]:
-        if self.killed is None:
-            self.killed = self.processes[0]
-            os.kill(self.killed, signal.SIGKILL)
-        return super().run(common, tasks, deltas)
+    def __init__(self, context: Context, workers: int) -> None:
+        super().__init__(context, workers)
+        self.chunks: list[int] = []
+        """Of the tasks that were sent."""
 
-    killed: int | None = None
+    def _send(self, link: Link, order: Order) -> bool:
+        if isinstance(order, Order) and isinstance(order.task, Task):
+            self.chunks.append(order.task.chunk)
+        if len(self.chunks) != 4:
+            return super()._send(link, order)
+        process = next(hand.process for hand in self._hands if hand.link is link)
+        process.send_signal(signal.SIGSTOP)
+        was_sent = super()._send(link, order)
+        process.kill()
+        return was_sent
 
 
+@pytest.fixture
+def _many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two clients."""
+    monkeypatch.setattr(cutting, "largest_group", lambda *_: 2)
+    monkeypatch.setattr(cutting, "_CHUNK_FLOP", 1.0)
+
+
+@pytest.mark.usefixtures("_many_chunks")
 def test_one_worker_and_two_give_the_same_bits_as_none() -> None:
     given, people = job(**ASKING), population(40)
     alone = run(given, people)
@@ -53,6 +69,7 @@ def test_one_worker_and_two_give_the_same_bits_as_none() -> None:
         assert federation.history.metrics == alone.history.metrics
 
 
+@pytest.mark.usefixtures("_many_chunks")
 def test_a_killed_workers_chunks_are_done_again() -> None:
     given, people = job(**ASKING), population(40)
     crews: list[Dying] = []
@@ -62,7 +79,8 @@ def test_a_killed_workers_chunks_are_done_again() -> None:
         return crews[0]
 
     federation = run(given, people, make)
-    assert crews[0].killed is not None
+    first_round = crews[0].chunks[:11]  # 20 clients, and one chunk twice
+    assert sorted(first_round) == sorted([*range(10), first_round[3]])
     assert federation.model.weights.tobytes() == run(given, people).model.weights.tobytes()
 
 
@@ -73,6 +91,14 @@ def test_workers_that_die_over_the_same_clients_end_the_run(monkeypatch: pytest.
     monkeypatch.setattr(hands.sys, "executable", str(dying))
     with pytest.raises(CrewError, match="3 worker processes ended over the same clients, the last one with status 3"):
         run(job(), make_crew=workers(1))
+
+
+def test_a_worker_that_dies_in_the_middle_of_its_answer_is_as_dead() -> None:
+    ours, theirs = Pipe()
+    os.write(theirs.fileno(), (100).to_bytes(4, "big") + b"not a hundred bytes")
+    theirs.close()
+    with ours:
+        assert hands.received(ours) is None
 
 
 def test_what_a_worker_cannot_do_is_told() -> None:
