@@ -67,7 +67,8 @@ def work(
 
 def tested(crew: Crew, context: Context, common: Common) -> Sums:
     """(m,) of the test set, which there is."""
-    total = _total(list(crew.run(common, _tests(context), crew.matrix(0, 0))))
+    nobody = crew.matrix(0, context.job.shared_layout.size)
+    total = _total(list(crew.run(common, _tests(context), nobody)))
     assert total is not None  # noqa: S101 - for the type checker
     return total
 

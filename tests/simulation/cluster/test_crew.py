@@ -59,13 +59,19 @@ def crew(workers: int) -> MakeCrew:
     return partial(ClusterCrew, workers=workers)
 
 
-def same(given: Job, make_crew: MakeCrew) -> None:
+def same(given: Job, make_crew: MakeCrew, people: Population | None = None) -> None:
     """To the bit, as one process alone."""
-    people = population(40)
+    people = people or population(40)
     alone, there = run(given, people), run(given, people, make_crew)
     assert there.model.weights.tobytes() == alone.model.weights.tobytes()
     assert there.history.metrics == alone.history.metrics
     assert there.history.update_bytes == alone.history.update_bytes
+
+
+def test_the_last_model_is_tested_where_nobody_evaluates() -> None:
+    people = population(8)
+    people.test = population(1, seed=9).pool
+    same(job(rounds={"count": 1, "evaluate": 0.0}), crew(2), people)
 
 
 @pytest.mark.parametrize(("name", "workers"), list(zip(JOBS, (1, 2, 4), strict=True)))
