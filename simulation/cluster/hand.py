@@ -20,12 +20,4 @@ class Hand:
         """The outcome, and (c, b) the deltas of the task's clients: no rows where there are none."""
         rows = len(task.ids) if common.trains and isinstance(task, Task) else 0
         deltas = allocate((rows, self._columns))
-        return self._worker.work(common, _owned(task), deltas), deltas
-
-
-def _owned(task: AnyTask) -> AnyTask:
-    """What comes from the object store cannot be written to, and a worker writes on what clients have kept."""
-    if not isinstance(task, Task):
-        return task
-    kept = {name: getattr(task, name) for name in ("residuals", "own")}
-    return task._replace(**{name: each.copy() for name, each in kept.items() if each is not None})
+        return self._worker.work(common, task, deltas), deltas

@@ -11,7 +11,7 @@ from simulation.cohort import reading
 from simulation.cohort.measuring import by_client, mean_losses, metric_sums
 from simulation.cohort.outcome import nothing
 from simulation.cohort.own import Own
-from simulation.cohort.sending import Sending
+from simulation.cohort.sending import CONTROL, UPDATE, Sending
 from simulation.cohort.task import Common, Context, Mask, Outcome, Task
 from simulation.cohort.trainer import CohortFit
 from simulation.cohort.trainers import Trainers, Whose
@@ -49,15 +49,13 @@ class Chunk:
             self._train_own()
         if self._common.plan.measure_loss:
             self._measure_losses()
-        rate_sums = self._train_everybody(deltas)
-        controls = self._controls(deltas, rate_sums)
-        sending = Sending(self._job, self._common.round, self._task.ids)
-        residuals = self._task.residuals
-        self._refuse(sending.with_feedback(deltas, self._able, residuals), deltas)
-        if controls is not None:
-            self._refuse(sending.exchange(controls, self._able, b"fedloom/1/control"), deltas)
+        keeps = np.isin(np.arange(len(deltas)), self._able)
+        controls = self._controls(deltas, self._train_everybody(deltas))
+        trained = self._able
+        residuals = self._send(deltas, controls)
+        keeps[np.setdiff1d(trained, self._able)] = False
         own = self._own.kept() if self._task.own is not None else None
-        return self._outcome._replace(metrics=metrics, residuals=residuals, controls=controls, own=own)
+        return self._outcome._replace(metrics=metrics, residuals=residuals, controls=controls, own=own, keeps=keeps)
 
     def measured(self) -> Sums:
         """(figures, m) of the models that there are, on the hold-outs of those who shall evaluate."""
@@ -173,6 +171,19 @@ class Chunk:
         changes = deltas * (-1.0 / rate_sums).astype(np.float32)[:, None]
         changes -= control
         return changes
+
+    def _send(self, deltas: Matrix, controls: Matrix | None) -> Matrix | None:
+        """Put in their places what arrives of them; returns (c, b) what the encoding has lost by now."""
+        sending = Sending(self._job, self._common.round, self._task.ids)
+        residuals = self._task.residuals
+        if residuals is None:
+            refused = sending.exchange(deltas, self._able, UPDATE)
+        else:
+            refused, residuals = sending.with_feedback(deltas, self._able, residuals)
+        self._refuse(refused, deltas)
+        if controls is not None:
+            self._refuse(sending.exchange(controls, self._able, CONTROL), deltas)
+        return residuals
 
     def _refuse(self, refused: dict[int, str], deltas: Matrix) -> None:
         for place, reason in refused.items():

@@ -67,6 +67,7 @@ def _together(entrants: Entrants, parts: Sequence[_Part]) -> tuple[Asked, Done]:
         residuals=None,
         controls=None,
         own=None,
+        keeps=np.concatenate([each.keeps for each in done])[order],
         sent_bytes=sum(each.sent_bytes for each in done),
     )
     own = [part.asked.own for part in parts if part.asked.own is not None]

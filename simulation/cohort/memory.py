@@ -39,7 +39,7 @@ class ClientMemory:
         does not count (`edge_client.rounds`). A model of a client's own goes on.
         """
         if self._own is not None and done.own is not None:
-            self._own.put(asked.ids, done.own)
+            self._own.put(asked.ids[done.keeps], done.own[done.keeps])
         if self._residuals is not None and done.residuals is not None:
             rows = np.flatnonzero(done.is_able)
             self._residuals.put(asked.ids[rows], np.where(is_in[rows, None], done.residuals[rows], np.float32(0.0)))

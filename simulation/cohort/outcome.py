@@ -14,4 +14,5 @@ def nothing(clients: int) -> Outcome:
         train_losses=np.zeros(clients),
         losses=np.full(clients, np.nan),
         declined={},
+        keeps=np.zeros(clients, np.bool_),
     )

@@ -46,6 +46,7 @@ class Done(NamedTuple):
     residuals: Matrix | None
     controls: Matrix | None
     own: Matrix | None
+    keeps: Mask
     sent_bytes: int
     """Of all vectors that were sent, as encoded."""
 
@@ -115,6 +116,7 @@ def _put_together(tasks: Sequence[Task], outcomes: Sequence[Outcome], deltas: Ma
         _stacked(outcome.residuals for outcome in outcomes),
         _stacked(outcome.controls for outcome in outcomes),
         _stacked(outcome.own for outcome in outcomes),
+        np.concatenate([outcome.keeps for outcome in outcomes]),
         0,
     )
 

@@ -14,6 +14,8 @@ from simulation.population.base import Ids
 from strategies.base import Matrix
 
 ID_BYTES = 16
+UPDATE, CONTROL = b"fedloom/1/encoding", b"fedloom/1/control"
+"""Purposes of `Sending.exchange`."""
 Refusals = dict[int, str]
 """Place in the chunk → why its update cannot be sent."""
 
@@ -29,20 +31,19 @@ class Sending:
     def __init__(self, job: Job, round_number: int, ids: Ids) -> None:
         self._job, self._round, self._ids = job, round_number, ids
 
-    def with_feedback(self, deltas: Matrix, able: NDArray[np.intp], residuals: Matrix | None) -> Refusals:
-        """Put in the place of each delta what arrives of it and what was lost before; what is lost now is kept.
+    def with_feedback(self, deltas: Matrix, able: NDArray[np.intp], residuals: Matrix) -> tuple[Refusals, Matrix]:
+        """Put in the place of each delta what arrives of it and of what was lost before, `residuals` (c, b).
 
-        `residuals` (c, b), and `deltas` likewise, change for those alone that are `able`, and do not fail.
+        Returns what is lost now, (c, b); for those that are not `able`, or fail, what was lost before.
         """
-        if residuals is None:
-            return self.exchange(deltas, able, b"fedloom/1/encoding")
-        meant = deltas[able] + residuals[able]
+        with np.errstate(over="ignore"):  # which is refused
+            meant = deltas[able] + residuals[able]
         deltas[able] = meant
-        refused = self.exchange(deltas, able, b"fedloom/1/encoding")
-        lost = meant - deltas[able]
+        refused = self.exchange(deltas, able, UPDATE)
         is_sent = np.array([place not in refused for place in able.tolist()], np.bool_)
-        residuals[able[is_sent]] = lost[is_sent]
-        return refused
+        sent, lost = able[is_sent], residuals.copy()
+        lost[sent] = meant[is_sent] - deltas[sent]
+        return refused, lost
 
     def exchange(self, vectors: Matrix, able: NDArray[np.intp], purpose: bytes) -> Refusals:
         """Put in the place of each row what arrives of it; `purpose` keeps random numbers apart, as on the device."""

@@ -100,9 +100,11 @@ class Outcome(NamedTuple):
     """(c,) mean loss of the round's model before training; NaN unless the plan asks."""
     declined: dict[int, str]
     """Place in the chunk → why it cannot take part."""
+    keeps: Mask
+    """(c,): whose own models go on from here. Who declines keeps what there was, unless its training has diverged."""
     residuals: Matrix | None = None
     """(c, b) after this round."""
     controls: Matrix | None = None
     """(c, p): the change of the control variates that travels beside the deltas, as it arrives (SCAFFOLD)."""
     own: Matrix | None = None
-    """(c, k) after this round."""
+    """(c, k) after this round, of those that `keeps` says."""

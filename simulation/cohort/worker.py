@@ -1,6 +1,7 @@
 """Does the tasks of a crew: trains and evaluates a chunk of clients as their devices would, all at once.
 
-What comes of a task depends on the context, the round and the task alone, not on what was done before.
+What comes of a task depends on the context, the round and the task alone, not on what was done before. None of the
+three is written to: they may be read-only, and the same memory for others.
 """
 
 from simulation.cohort.chunk import Chunk

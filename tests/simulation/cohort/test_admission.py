@@ -64,9 +64,9 @@ def test_standings_tell_what_was_answered_and_keep_what_is_known_of_classes() ->
     asked, everybody = Asked(np.arange(2), np.ones(2, np.bool_)), np.ones(2, np.bool_)
     entrants = Entrants(asked.ids, asked.evaluates, np.array([4, 5]), Chosen(asked.ids, asked.evaluates, 2))
     zeros, counts = np.zeros((2, 0), np.float32), np.array([8, 8])
-    done = Done(
-        zeros, counts, counts, np.array([4.0, 2.0]), np.full(2, np.nan), everybody, (), zeros, None, None, None, None, 0
-    )
+    losses, nothing = np.array([4.0, 2.0]), np.full(2, np.nan)
+    none = None, None, None, None
+    done = Done(zeros, counts, counts, losses, nothing, everybody, (), zeros, *none, everybody, 0)
     first, second = standings(job(), people, entrants, asked, done, everybody)
     assert (first.answered, first.loss, sum(first.class_counts)) == (4, 0.5, 4)
     assert (second.answered, second.loss, second.class_counts) == (5, 0.25, ())

@@ -66,10 +66,23 @@ def test_what_is_not_finite_is_refused_and_the_rest_is_not(encoding: Encoding) -
 def test_what_is_lost_is_in_the_next_update(encoding: Encoding) -> None:
     meant = np.random.default_rng(3).normal(size=(3, 50)).astype(np.float32)
     deltas, residuals = meant.copy(), np.zeros_like(meant)
-    sending(encoding, 3).with_feedback(deltas, np.array([0, 2]), residuals)
-    np.testing.assert_allclose((deltas + residuals)[[0, 2]], meant[[0, 2]], atol=1e-6)
+    refused, lost = sending(encoding, 3).with_feedback(deltas, np.array([0, 2]), residuals)
+    assert not refused
+    np.testing.assert_allclose((deltas + lost)[[0, 2]], meant[[0, 2]], atol=1e-6)
     assert np.array_equal(deltas[1], meant[1])
-    assert not residuals[1].any()
+    assert not lost[1].any()
+    assert not residuals.any()
+
+
+@pytest.mark.parametrize("encoding", ["int8", "eden"])
+def test_an_update_that_cannot_be_sent_leaves_what_was_lost_before(encoding: Encoding) -> None:
+    deltas, residuals = np.full((2, 50), 2e38, np.float32), np.full((2, 50), 2e38, np.float32)
+    residuals[0] = 1.0
+    deltas[0] = 1.0
+    refused, lost = sending(encoding, 2).with_feedback(deltas, np.array([0, 1]), residuals)
+    assert list(refused) == [1]
+    assert np.array_equal(lost[1], residuals[1])
+    assert np.isfinite(lost).all()
 
 
 def test_only_finite_updates_within_the_norm_are_sound() -> None:
