@@ -43,6 +43,8 @@ class Attackers:
     def spoil(self, ids: Ids, deltas: Matrix, is_able: Mask, moved: Vector, round_number: int) -> None:
         """Put what the attackers send in the place of their rows of `deltas` (c, p): of those that send anything.
 
+        No encoding is between: what arrives is what was forged.
+
         `moved` (p,) is what the last round has added to the model.
         """
         is_attacker = self.among(ids, round_number) & is_able
