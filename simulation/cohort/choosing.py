@@ -1,6 +1,7 @@
 """Who takes part in a round: by the rules of `aggregator.cohort`, without an object a client where none is needed.
 
-Nobody is over-selected unless the round is on a virtual clock: who is invited answers where there is none.
+Nobody is over-selected unless the round is on a virtual clock: who is invited answers where there is none. The final
+evaluation asks no more clients than `MOST_ASKED`.
 """
 
 import math
@@ -15,7 +16,7 @@ from aggregator.round import fewest_updates
 from fedloom.job import Job
 from fedloom.wire.messages import Phase
 from simulation.cohort.sending import device_id
-from simulation.population.base import Ids
+from simulation.population.base import MOST_ASKED, Ids
 from simulation.world.door import Chosen
 
 PHASE_NUMBERS = {Phase.TRAIN: 1, Phase.EVALUATE: 2}
@@ -40,7 +41,7 @@ class Chooser:
         rounds = self._everybody if ready is None else self._rounds
         clients = self._clients if ready is None else len(ready)
         if phase is Phase.EVALUATE:
-            target = count = evaluating = share_of(clients, rounds.evaluate)
+            target = count = evaluating = min(share_of(clients, rounds.evaluate), MOST_ASKED)
         else:
             fewest = max(fewest_updates(phase, rounds), self._buffer)
             target = min(clients, max(share_of(clients, rounds.cohort), fewest))

@@ -10,12 +10,10 @@ from fedloom.learning.dataset import Dataset
 from fedloom.learning.losses import encode_targets
 from fedloom.learning.standardise import BLOCK_ROWS, Moments, Standardiser
 from simulation.cohort.task import Context
-from simulation.population.base import Ids, Population
+from simulation.population.base import MOST_ASKED, Ids, Population
 
 _AT_ONCE = 4096
 """Clients."""
-_TELLING = 200_000
-"""Clients that tell their moments; of a larger population these are drawn, as many as no figure would notice."""
 
 
 def standardiser_of(population: Population) -> Standardiser:
@@ -81,7 +79,7 @@ def _by_client(population: Population) -> Moments:
 def _telling(population: Population) -> Iterator[Ids]:
     """In groups."""
     everybody = np.arange(population.clients)
-    if population.clients > _TELLING:
-        everybody = np.sort(np.random.default_rng(0).choice(population.clients, _TELLING, replace=False))
+    if population.clients > MOST_ASKED:
+        everybody = np.sort(np.random.default_rng(0).choice(population.clients, MOST_ASKED, replace=False))
     for first in range(0, len(everybody), _AT_ONCE):
         yield everybody[first : first + _AT_ONCE]

@@ -17,6 +17,8 @@ Ids = NDArray[np.intp]
 """(c,) client numbers, in any order."""
 Rows = NDArray[np.intp]
 """Places in a pool."""
+MOST_ASKED = 200_000
+"""Clients where all are asked, about their moments or a final model; of more, so many are drawn."""
 
 
 class Samples(NamedTuple):

@@ -12,6 +12,7 @@ from aggregator.cohorts.registry import create
 from fedloom.wire.messages import Phase
 from simulation.cohort.choosing import Chooser
 from simulation.cohort.sending import device_id
+from simulation.population.base import MOST_ASKED
 
 
 @pytest.mark.parametrize("rule", ["uniform", "samples"])
@@ -35,3 +36,14 @@ def test_the_same_devices_are_invited(rule, ready, cohort, over, evaluate, buffe
     assert [device_id(each) for each in chosen.ids.tolist()] == [each.device for each in theirs.invitations]
     assert chosen.evaluates.tolist() == [each.evaluate for each in theirs.invitations]
     assert chosen.target == theirs.target
+
+
+@pytest.mark.parametrize(
+    ("share", "clients", "asked"),
+    [(1.0, MOST_ASKED, MOST_ASKED), (1.0, MOST_ASKED + 1, MOST_ASKED), (0.001, 10_000_000, 10_000)],
+)
+def test_the_final_evaluation_asks_no_more_than_any_figure_needs(share, clients, asked):
+    mine = job(rounds={"evaluate": share})
+    chosen = Chooser(mine, clients, Memory(create(mine, "job.toml"))).draw(Phase.EVALUATE, 3, 1)
+    assert len(np.unique(chosen.ids)) == len(chosen.ids) == chosen.target == asked
+    assert chosen.evaluates.all()
