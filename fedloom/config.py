@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -93,8 +93,15 @@ def _explain(error: msgspec.ValidationError, tree: object, kind: type, where: st
         return ConfigError(where, _join(path, missing["key"]), "is missing", "add it")
     value = _value_at(tree, path)
     shown = f"{value!r}: " if path and not isinstance(value, dict) else ""
-    remedy = _IN_QUOTES if problem == "Expected `array`, got `object`" else "correct the value"
+    remedy = _IN_QUOTES if problem == "Expected `array`, got `object`" else _known_values(kind, path, value)
     return ConfigError(where, path, f"{shown}{problem[0].lower()}{problem[1:]}", remedy)
+
+
+def _known_values(kind: type, path: str, value: object) -> str:
+    """What to do about a value that is wrong: where there are few that are right, these are named."""
+    *tables, key = _steps(path) or [""]
+    choices = _choices_in(_fields_at(kind, ".".join(tables)).get(key)) if isinstance(value, str) else []
+    return f"choose one of {', '.join(choices)}" if choices else "correct the value"
 
 
 def _not_finite(node: object, path: str = "") -> str | None:
@@ -117,15 +124,15 @@ def _steps(path: str) -> list[str]:
     return [step for step in re.split(r"[.\[\]]+", path) if step]
 
 
-def _fields_at(kind: type, path: str) -> list[str]:
-    """The keys that are allowed at `path` below `kind`."""
+def _fields_at(kind: type, path: str) -> dict[str, Any]:
+    """The keys that are allowed at `path` below `kind`, and their types."""
     node: Any = kind
     for step in _steps(path):
         if step != "..." and not step.isdigit() and _struct_in(node) is not None:
             fields = {field.encode_name: field.type for field in msgspec.structs.fields(_struct_in(node))}
             node = fields.get(step, node)
     struct = _struct_in(node)
-    return [field.encode_name for field in msgspec.structs.fields(struct)] if struct else []
+    return {field.encode_name: field.type for field in msgspec.structs.fields(struct)} if struct else {}
 
 
 def _struct_in(annotation: Any) -> Any:
@@ -133,6 +140,13 @@ def _struct_in(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         return annotation
     return next((found for part in get_args(annotation) if (found := _struct_in(part)) is not None), None)
+
+
+def _choices_in(annotation: Any) -> list[str]:
+    """The texts of the Literals in an annotation such as `Literal["a", "b"] | None`."""
+    if get_origin(annotation) is Literal:
+        return [each for each in get_args(annotation) if isinstance(each, str)]
+    return [each for part in get_args(annotation) for each in _choices_in(part)]
 
 
 def _value_at(tree: object, path: str) -> object:

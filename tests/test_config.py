@@ -1,6 +1,6 @@
 """Configuration errors are one line that names file, field, value and remedy."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import pytest
@@ -19,6 +19,7 @@ class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     broker: Broker
     names: tuple[str, ...] = ()
     backup: Broker | None = None
+    hue: Literal["red", "blue"] = "red"
 
 
 @pytest.fixture
@@ -47,6 +48,8 @@ def refusal(file, text, **overlay):
         ("[broker]\nhost='a'\npatience_s = inf", "broker.patience_s: inf is not a finite number; correct the value"),
         ("names = [nan]\n[broker]\nhost='a'", "names[0]: nan is not a finite number; correct the value"),
         ("names = ['a', 2]\n[broker]\nhost='a'", "names[1]: 2: expected `str`, got `int`; correct the value"),
+        ("hue = 'blu'\n[broker]\nhost='a'", "hue: 'blu': invalid enum value 'blu'; choose one of red, blue"),
+        ("hue = 3\n[broker]\nhost='a'", "hue: 3: expected `str`, got `int`; correct the value"),
     ],
 )
 def test_errors_name_the_field_the_value_and_the_remedy(file, text, message):
