@@ -8,6 +8,7 @@ import numpy as np
 
 from aggregator.root_set import load as load_root_set
 from fedloom.data.config import SourceConfig
+from fedloom.errors import InputError
 from fedloom.job import Job
 from simulation.cohort.crew import MakeCrew, OneHand
 from simulation.cohort.cutting import training_flop
@@ -19,6 +20,8 @@ from simulation.population.build import build
 
 _WORTH_WORKERS_FLOP = 3e11
 """Some seconds: less is over before processes have started."""
+_MOST_A_CORE = 16
+"""Processes: more would only take memory, tens of megabytes each."""
 _ASKED = 1000
 """Clients of a large population that stand for all."""
 
@@ -47,9 +50,17 @@ def federation(
 
 
 def crew(job: Job, population: Population, workers: int = 0) -> MakeCrew:
-    """So many processes; with 0 as many as there are cores, where there is work for them, else this one."""
+    """So many processes; with 0 as many as there are cores, where there is work for them, else this one.
+
+    Raises:
+        InputError: there are far more than the machine has cores.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if workers > _MOST_A_CORE * cores:
+        problem = f"{workers:,} processes are too many for a machine of {cores} cores"
+        raise InputError("fedloom simulate", "--workers", problem, f"set it to {cores}, or leave it out")
     if not workers:
-        workers = len(os.sched_getaffinity(0)) if _flop(job, population) > _WORTH_WORKERS_FLOP else 1
+        workers = cores if _flop(job, population) > _WORTH_WORKERS_FLOP else 1
     return OneHand if workers == 1 else partial(Hands, workers=workers)
 
 

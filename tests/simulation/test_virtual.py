@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from fedloom.errors import ConfigError, DataError
+from fedloom.errors import ConfigError, DataError, InputError
 from fedloom.job import Job, load_job
 from simulation import virtual
 from simulation.cohort.crew import OneHand
@@ -83,6 +83,14 @@ def test_processes_are_started_where_there_is_work_for_them(job_path: Path, monk
     assert_hands(crew(long, people), 4)
     assert_hands(crew(job, people, workers=2), 2)
     assert crew(long, people, workers=1) is OneHand
+
+
+def test_more_processes_than_a_machine_can_bear_are_refused(job_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual.os, "sched_getaffinity", lambda pid: {0, 1})
+    job = load_job(job_path)
+    assert_hands(crew(job, build(job, job_path, job.seed), workers=32), 32)
+    with pytest.raises(InputError, match="--workers: 33 processes are too many for a machine of 2 cores; set it to 2"):
+        federation(job, job_path, workers=33)
 
 
 def assert_hands(made: object, workers: int) -> None:
