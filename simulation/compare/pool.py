@@ -75,7 +75,7 @@ class _Member:
         self.place = None
         try:
             reply: Reply = self.connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             self._process.join()
             status = self._process.exitcode
             self._start()

@@ -1,12 +1,14 @@
 """Whatever becomes of a run, the others are done."""
 
 import json
+import os
+import signal
 
 import fake_engine
 import pytest
 
 from simulation.compare.plan import plan
-from simulation.compare.pool import run_all
+from simulation.compare.pool import _Member, run_all
 from simulation.history import History
 
 
@@ -23,6 +25,19 @@ def test_a_run_that_fails_or_kills_its_process_ends_no_other(write_job, workers)
     ]
     assert replies[4].problem.startswith("its process ended with status -9; is there enough memory?")
     assert json.loads(replies[5].history) == ["1", "1"]
+
+
+def test_a_process_that_dies_before_it_has_heard_of_its_run_is_replaced(write_job):
+    member = _Member(fake_engine.work)
+    try:
+        os.kill(member._process.pid, signal.SIGSTOP)
+        member.take(0, plan([write_job()])[0])
+        os.kill(member._process.pid, signal.SIGKILL)
+        assert member.reply().problem.startswith("its process ended with status -9")
+        member.take(1, plan([write_job()])[0])
+        assert not member.reply().problem
+    finally:
+        member.stop()
 
 
 def test_whoever_stops_asking_ends_the_processes(write_job):
