@@ -131,7 +131,7 @@ def test_unsubscribed_topics_are_silent(stage) -> None:
     for topic in ("x", "y"):
         speaker.link.publish(f"{stage.prefix}/{topic}", topic.encode())
     listener.expect_payload(b"y")
-    assert listener.payloads() == [b"y"]
+    assert set(listener.payloads()) == {b"y"}  # which may come twice
 
 
 def test_a_killed_broker_is_found_again_and_what_waited_is_sent(fragile_stage) -> None:

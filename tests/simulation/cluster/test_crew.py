@@ -161,6 +161,11 @@ def test_a_cluster_without_a_free_cpu_is_told(cluster: Cluster) -> None:
 
 
 def test_workers_have_one_thread_and_their_environment_and_end_with_their_crew() -> None:
+    def seen(_: object) -> tuple[str | None, list[int], int]:  # here, as a worker cannot import this file
+        import os
+
+        return os.environ.get("FEDLOOM_TEST"), [each["num_threads"] for each in threadpool_info()], os.getpid()
+
     with ClusterCrew(context(), 1, {"FEDLOOM_TEST": "yes"}) as them:
         (hand,) = them._hands
         variable, threads, pid = ray.get(hand.__ray_call__.remote(seen))
@@ -175,10 +180,3 @@ def test_workers_have_one_thread_and_their_environment_and_end_with_their_crew()
 
 def context() -> Context:
     return context_of(job(), population(), None)
-
-
-def seen(_: object) -> tuple[str | None, list[int], int]:
-    """By a worker of itself."""
-    import os
-
-    return os.environ.get("FEDLOOM_TEST"), [each["num_threads"] for each in threadpool_info()], os.getpid()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -85,7 +86,13 @@ def test_an_interrupt_leaves_nothing_behind_after_a_loss_that_is_told(job_path: 
     command += ["--rounds", "1000000", "--out", str(tmp_path / "out")]
     environment = os.environ | {"TMPDIR": str(place), "PYTHONPATH": os.pathsep.join(sys.path), MARK: str(tmp_path)}
     child = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # tests in a background have it ignored
     )
     try:
         os.kill(worker_of(str(tmp_path)), signal.SIGKILL)

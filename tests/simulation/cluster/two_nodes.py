@@ -4,8 +4,10 @@ Usage: python two_nodes.py DIRECTORY. Prints whether the bits were those of one 
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import ray
 from federations import job, population, run
@@ -24,6 +26,8 @@ def main(directory: str) -> None:
     """All of it."""
     cutting.largest_group = lambda *_: 1  # type: ignore[assignment]
     cutting._CHUNK_FLOP = 1.0
+    os.environ["RAY_TMPDIR"] = directory  # where Ray notes the head's address, in a folder that it does not make
+    (Path(directory) / "ray").mkdir()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "temp_dir": directory})
     nodes = [cluster.add_node(num_cpus=1)]
 

@@ -41,8 +41,9 @@ class Dying(Hands):
         """Of the tasks that were sent."""
 
     def _send(self, link: Link, order: Order) -> bool:
-        if isinstance(order, Order) and isinstance(order.task, Task):
-            self.chunks.append(order.task.chunk)
+        if not (isinstance(order, Order) and isinstance(order.task, Task)):
+            return super()._send(link, order)
+        self.chunks.append(order.task.chunk)
         if len(self.chunks) != 4:
             return super()._send(link, order)
         process = next(hand.process for hand in self._hands if hand.link is link)
