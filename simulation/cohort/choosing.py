@@ -15,8 +15,7 @@ from aggregator.records import Standing
 from aggregator.round import fewest_updates
 from fedloom.job import Job
 from fedloom.wire.messages import Phase
-from simulation.cohort.sending import device_id
-from simulation.population.base import MOST_ASKED, Ids
+from simulation.population.base import MOST_ASKED, Ids, client_of, device_id
 from simulation.world.door import Chosen
 
 PHASE_NUMBERS = {Phase.TRAIN: 1, Phase.EVALUATE: 2}
@@ -68,7 +67,7 @@ class Chooser:
         rounds = self._everybody if ready is None else self._rounds
         there = [device_id(client) for client in (range(self._clients) if ready is None else ready.tolist())]
         cohort = choose(phase, there, rounds, seed, self._buffer, round_number, self._memory)
-        ids = np.array([int.from_bytes(each.device, "big") - 1 for each in cohort.invitations], np.intp)
+        ids = np.array([client_of(each.device) for each in cohort.invitations], np.intp)
         return Chosen(ids, np.array([each.evaluate for each in cohort.invitations], np.bool_), cohort.target)
 
 

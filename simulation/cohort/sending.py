@@ -10,19 +10,13 @@ from fedloom.errors import Reason, Refused
 from fedloom.job import Job
 from fedloom.wire.encoding import decode, encode
 from simulation.cohort.rounding import ROUNDED
-from simulation.population.base import Ids
+from simulation.population.base import Ids, device_id
 from strategies.base import Matrix
 
-ID_BYTES = 16
 UPDATE, CONTROL = b"fedloom/1/encoding", b"fedloom/1/control"
 """Purposes of `Sending.exchange`."""
 Refusals = dict[int, str]
 """Place in the chunk → why its update cannot be sent."""
-
-
-def device_id(client: int) -> bytes:
-    """As `simulation.processes` numbers its devices, from 1."""
-    return (client + 1).to_bytes(ID_BYTES, "big")
 
 
 class Sending:

@@ -7,10 +7,9 @@ import numpy as np
 from aggregator.records import Standing
 from fedloom.job import Job
 from simulation.cohort.round import Asked, Done
-from simulation.cohort.sending import device_id
 from simulation.cohort.task import Mask
 from simulation.cohort.timetable import Entrants
-from simulation.population.base import Population
+from simulation.population.base import Population, device_id
 
 Counts = tuple[int, ...]
 

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.learning.layout import Vector
-from simulation.cohort.sending import device_id
-from simulation.population.base import Ids
+from simulation.population.base import Ids, device_id
 from strategies import Block, ClientUpdate
 from strategies.base import Matrix
 

@@ -61,3 +61,13 @@ class Population(Protocol):
 def generator(seed: int, purpose: str) -> np.random.Generator:
     """A stream of its own for each purpose of a job's seed."""
     return np.random.default_rng([seed, crc32(purpose.encode())])
+
+
+def device_id(client: int) -> bytes:
+    """What a client is called where devices are: as `simulation.processes` numbers them, from 1."""
+    return (client + 1).to_bytes(16, "big")
+
+
+def client_of(device: bytes) -> int:
+    """The other way."""
+    return int.from_bytes(device, "big") - 1

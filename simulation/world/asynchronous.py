@@ -13,6 +13,7 @@ from aggregator.records import Answer
 from aggregator.round import RoundState
 from fedloom.job.rounds import Asynchronous, Rounds
 from fedloom.wire.messages import Phase, Verdict
+from simulation.population.base import client_of, device_id
 from simulation.world.door import Choose, Chosen, Door, Refuse
 from simulation.world.draws import Ids, Numbers
 from simulation.world.flights import Flight, Flights, Opening
@@ -47,11 +48,6 @@ class Buffers:
         self._door = Door(rounds, world)
         self._flights = Flights()
         self._version = 0
-
-    @property
-    def oldest_base(self) -> int | None:
-        """The first round whose model a device still trains from; None where nobody is at work."""
-        return self._flights.oldest_round
 
     def round(self, number: int) -> Buffer:
         """Try it until enough updates are in it.
@@ -90,7 +86,7 @@ class _Collecting:
         self._deadline_s = opening.opened_s + rounds.deadline_s
         self._state = RoundState(
             Phase.TRAIN,
-            [_device(client) for client in opening.ids.tolist()],
+            [device_id(client) for client in opening.ids.tolist()],
             target,
             rounds,
             self._deadline_s,
@@ -136,7 +132,7 @@ class _Collecting:
     @property
     def silent(self) -> Ids:
         """Whose answer to this buffer's own manifest is awaited."""
-        return np.array(sorted(_client(each) for each in self._state.silent), np.intp)
+        return np.array(sorted(client_of(each) for each in self._state.silent), np.intp)
 
     def updates(self) -> tuple[Ids, Ids, Numbers]:
         """(k,) clients, rounds whose models they trained from, and seconds since those were opened."""
@@ -165,7 +161,7 @@ class _Collecting:
 
     def _record(self, flight: Flight) -> None:
         verdict = Verdict.ACCEPTED
-        answer = Answer(_device(flight.client), b"", verdict, "", base=flight.opening.version)
+        answer = Answer(device_id(flight.client), b"", verdict, "", base=flight.opening.version)
         if flight.opening.refused[flight.place]:
             self._state.reject(answer._replace(verdict=Verdict.REJECTED))
         else:
@@ -189,11 +185,3 @@ class _Collecting:
         world.spend(opening.ids[places], used.joules, self.now_s)
         counts = [False] * len(late) + [self.is_done and not each.is_lost for each in landed]
         return cost_of(used, np.array(counts, np.bool_) & ~opening.refused[places])
-
-
-def _device(client: int) -> bytes:
-    return (client + 1).to_bytes(16, "big")
-
-
-def _client(device: bytes) -> int:
-    return int.from_bytes(device, "big") - 1

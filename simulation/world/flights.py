@@ -48,11 +48,6 @@ class Flights:
         return client in self._flying
 
     @property
-    def oldest_round(self) -> int | None:
-        """The first round whose model a device still trains from."""
-        return min((each.opening.round for each in self._flying.values()), default=None)
-
-    @property
     def next_s(self) -> float:
         """When the next one ends; ∞ where nobody is at work."""
         while self._queue:

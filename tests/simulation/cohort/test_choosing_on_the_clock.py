@@ -11,8 +11,7 @@ from aggregator.cohorts.memory import Memory
 from aggregator.cohorts.registry import create
 from fedloom.wire.messages import Phase
 from simulation.cohort.choosing import Chooser
-from simulation.cohort.sending import device_id
-from simulation.population.base import MOST_ASKED
+from simulation.population.base import MOST_ASKED, device_id
 
 
 @pytest.mark.parametrize("rule", ["uniform", "samples"])
