@@ -1,6 +1,7 @@
 """fedloom's side of `simulation.py`: the engine `cohort`, from the job to the next round's model.
 
-A task as JSON in, a line of JSON out, as in simulation_peers/task.py; the setting begins with the number of workers.
+A task as JSON in, a line of JSON out, as in simulation_peers/task.py; the setting begins with the number of workers
+and ends with the backend.
 """
 
 import sys
@@ -26,6 +27,7 @@ from fedloom.learning.model_file import save
 from fedloom.learning.plan import Loss
 from fedloom.learning.spec import ModelSpec
 from simulation.cohort.federation import Federation
+from simulation.cohort.kernels import Backend
 from simulation.population.base import Samples
 from simulation.population.dealt import Dealt
 from simulation.virtual import crew
@@ -80,13 +82,13 @@ def main() -> None:
     """All rounds."""
     task = tasks.from_arguments()
     clients = tasks.data(task)
-    meter = tasks.Meter(task, {"fedloom": version("fedloom")})
+    meter = tasks.Meter(task, {name: version(name) for name in ("fedloom", "numba")})
     with tempfile.TemporaryDirectory(prefix="fedloom-simulation-") as name:
         job = job_of(task, saved(task, Path(name) / "model.fedloom"))
         population = population_of(task, clients)
-        federation = Federation(
-            job, Path(name) / "job.toml", population, crew(job, population, int(task.setting.split()[0]))
-        )
+        workers, backend = int(task.setting.split()[0]), cast("Backend", task.setting.split()[-1])
+        crew_of = crew(job, population, workers)
+        federation = Federation(job, Path(name) / "job.toml", population, crew_of, backend=backend)
         run = cast("Generator[AnyNotice]", federation.run())
         closed = (notice for notice in run if isinstance(notice, RoundClosed))
         next(closed)

@@ -76,7 +76,11 @@ def _fedjax_new() -> Path:
 
 _FLWR_VERSION = environments.PEER_REQUIREMENT.rpartition("=")[2]
 _PEERS = "simulation_peers"
-OURS = Side("fedloom", "simulation_ours.py", {"1 worker": _here, "2 workers": _here})
+OURS = Side(
+    "fedloom",
+    "simulation_ours.py",
+    {f"{count}, {backend}": _here for count in ("1 worker", "2 workers") for backend in ("numpy", "numba")},
+)
 SIDES = (
     OURS,
     Side(FLOWER, f"{_PEERS}/flower_side.py", {"2 actors, 0.02 s": _flower, "2 actors, 0.1 s": _flower}),

@@ -12,12 +12,11 @@ from fedloom.job import Job, load_job
 from fedloom.job.variants import variant
 from fedloom.sweep import Settings, Value
 from simulation.cluster.entry import connect
-from simulation.cohort.trainer import Backend
 from simulation.history import History
 from simulation.progress import follow
 from simulation.running import Engine, Order, run_processes
 from simulation.spread import client_figures
-from simulation.virtual import federation
+from simulation.virtual import Choice, federation
 
 
 def simulate(
@@ -28,7 +27,7 @@ def simulate(
     data: Path | str | None = None,
     root_set: Path | str | None = None,
     workers: int = 0,
-    backend: Backend = "numpy",
+    backend: Choice = "auto",
     address: str | None = None,
     rounds: int | None = None,
     seed: int | None = None,
@@ -46,7 +45,8 @@ def simulate(
         workers: processes of engines `cohort` and `ray`; 0: as many as it is worth, or as the cluster has CPUs.
         address: of engine `ray`'s cluster, HOST:PORT or `auto`; default: that to which this program is connected, or
             one of this machine alone.
-        backend: `numpy`, or `torch`, which takes a GPU where there is one; of the same engines.
+        backend: what the products of the same engines are computed with: `numpy`; `numba`, a compiled kernel, which
+            takes a second to load; `torch`, on a GPU where there is one; `auto`: numba in long runs, else numpy.
         rounds: in the place of the job's `rounds.count`.
         seed: in the place of the job's.
         settings: other values in the job, by dotted path, as one combination of its `[sweep]` would be.

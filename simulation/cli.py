@@ -12,8 +12,8 @@ from aggregator.runnable import check_runnable
 from fedloom.errors import InputError
 from fedloom.job import load_job
 from simulation.broker import BrokerKind
-from simulation.cohort.trainer import Backend
 from simulation.running import Engine, Order, outcome_of, run_on_cluster, run_processes, run_virtual, summary
+from simulation.virtual import Choice
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -35,7 +35,9 @@ def simulate(
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT|auto", help="ray: a cluster; default: one of this machine alone.")
     ] = None,
-    backend: Annotated[Backend, typer.Option(help="cohort, ray: torch takes a GPU where there is one.")] = "numpy",
+    backend: Annotated[
+        Choice, typer.Option(help="cohort, ray: numba is compiled, torch takes a GPU; auto: numba if it is worth it.")
+    ] = "auto",
     rounds: Annotated[int, typer.Option(min=0, help="In the place of the job's rounds.count; 0: that.")] = 0,
     processes: Annotated[int, typer.Option(min=0, help="processes: so many of the data files; 0: all.")] = 0,
     data: Annotated[Path | None, typer.Option(help="Folder with a file a device; default: data beside JOB.")] = None,
@@ -81,7 +83,7 @@ def simulate(
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def _check_options(engine: Engine, processes: int, workers: int, address: str | None, backend: Backend) -> None:
+def _check_options(engine: Engine, processes: int, workers: int, address: str | None, backend: Choice) -> None:
     """Refuse what is another engine's.
 
     Raises:
@@ -91,7 +93,7 @@ def _check_options(engine: Engine, processes: int, workers: int, address: str | 
         raise InputError("fedloom simulate", "--processes", "is of engine processes", "set simulation.clients")
     if workers and engine == "processes":
         raise InputError("fedloom simulate", "--workers", "is of engines cohort and ray", "leave it out")
-    if backend != "numpy" and engine == "processes":
+    if backend != "auto" and engine == "processes":
         raise InputError("fedloom simulate", "--backend", "is of engines cohort and ray", "leave it out")
     if address and engine != "ray":
         raise InputError("fedloom simulate", "--address", "is of engine ray", "add --engine ray")

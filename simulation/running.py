@@ -17,7 +17,6 @@ from fedloom.learning.model_file import save as save_model
 from simulation.broker import BrokerKind
 from simulation.cluster.entry import connect
 from simulation.cohort.federation import Federation, check_clients
-from simulation.cohort.trainer import Backend
 from simulation.directory import new_directory
 from simulation.handing_out import job_of_files, write_parts
 from simulation.history import TEST, History, record
@@ -26,7 +25,7 @@ from simulation.population.build import build
 from simulation.population.files import find_sources
 from simulation.progress import follow, headline
 from simulation.spread import client_figures
-from simulation.virtual import federation
+from simulation.virtual import Choice, federation
 from simulation.world.summary import in_words
 
 Engine = Literal["cohort", "processes", "ray"]
@@ -43,7 +42,7 @@ class Order(NamedTuple):
     root_set: Path | None
     out: Path | None
     """Directory for what the run leaves; None: a new one below runs/."""
-    backend: Backend = "numpy"
+    backend: Choice = "auto"
     """Of the virtual clients."""
 
 

@@ -2,7 +2,9 @@
 
 import os
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -14,16 +16,21 @@ from simulation.cohort.crew import MakeCrew, OneHand
 from simulation.cohort.cutting import training_flop
 from simulation.cohort.federation import Federation
 from simulation.cohort.hands import Hands
-from simulation.cohort.trainer import Backend
+from simulation.cohort.kernels import Backend
 from simulation.population.base import Population
 from simulation.population.build import build
 
 _WORTH_WORKERS_FLOP = 3e11
 """Some seconds: less is over before processes have started."""
+_WORTH_COMPILED_FLOP, _WORTH_COMPILED_WEIGHTS = 1e12, 50
+"""Some ten seconds with numpy: of less, loading the compiled kernel takes what it saves. Tiny models gain nothing."""
 _MOST_A_CORE = 16
 """Processes: more would only take memory, tens of megabytes each."""
 _ASKED = 1000
 """Clients of a large population that stand for all."""
+
+Choice = Literal["auto", "numpy", "numba", "torch"]
+"""Of a backend; auto: numba where it is worth it and installed, else numpy."""
 
 
 def federation(
@@ -34,19 +41,35 @@ def federation(
     root_set: Path | None = None,
     workers: int = 0,
     make_crew: MakeCrew | None = None,
-    backend: Backend = "numpy",
+    backend: Choice = "auto",
 ) -> Federation:
     """Of the job in file `where`. `data` is as in `build`, `root_set` a file, `workers` processes; 0: as is worth it.
 
     `make_crew` makes another crew than these; `backend` is what their products are computed with.
 
     Raises:
-        InputError: the job cannot be run, or its data is missing or does not fit.
+        InputError: the job cannot be run, its data is missing or does not fit, or the backend is not installed.
     """
     root = load_root_set(SourceConfig(str(root_set)) if root_set else None, job, str(where))
     population = build(job, where, job.seed, data)
     made = make_crew or crew(job, population, workers)
-    return Federation(job, where, population, lambda context: made(context._replace(backend=backend)), root)
+    chosen = backend_of(backend, job, population)
+    return Federation(job, where, population, made, root, chosen)
+
+
+def backend_of(choice: Choice, job: Job, population: Population) -> Backend:
+    """What `auto` comes to; the same wherever the same packages are installed.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    if choice == "auto":
+        is_large = job.model.layout().size >= _WORTH_COMPILED_WEIGHTS and _flop(job, population) > _WORTH_COMPILED_FLOP
+        return "numba" if is_large and find_spec("numba") else "numpy"
+    if not find_spec(choice):
+        remedy = f"install it with pip install {choice}, or take --backend numpy"
+        raise InputError("fedloom simulate", "--backend", f"{choice} is not installed", remedy)
+    return choice
 
 
 def crew(job: Job, population: Population, workers: int = 0) -> MakeCrew:

@@ -27,12 +27,13 @@ from fedloom.learning.spec import ModelSpec
 from simulation.cohort.affine import CONSTANT, FIRST_GRADIENT, START, VELOCITY, factors
 from simulation.cohort.schedule import Schedule
 from simulation.cohort.shards import Positions, Shards
+from simulation.cohort.steps import InPlace
 
 BLOCK_ROWS = 100
 """Rows of a block: more make the three products larger, but the Gram matrix, too, which costs more with every row."""
 
 
-class Blocked:
+class Blocked(InPlace):
     """See the module. For plans that `is_affine`."""
 
     def __init__(self, spec: ModelSpec, plan: TrainPlan, clients: int, batch: int, dtype: DTypeLike) -> None:

@@ -26,6 +26,7 @@ from simulation.cohort.admission import Admission, admit, counted
 from simulation.cohort.choosing import Chooser
 from simulation.cohort.crew import Crew, MakeCrew
 from simulation.cohort.gathering import gather
+from simulation.cohort.kernels import Backend
 from simulation.cohort.memory import ClientMemory
 from simulation.cohort.preparing import context_of, standardiser_of
 from simulation.cohort.round import Asked, Done, tested
@@ -53,16 +54,22 @@ class Federation:
     """One job over one population, from its first round to its final model."""
 
     def __init__(
-        self, job: Job, where: Path, population: Population, make_crew: MakeCrew, root_set: RootSet | None = None
+        self,
+        job: Job,
+        where: Path,
+        population: Population,
+        make_crew: MakeCrew,
+        root_set: RootSet | None = None,
+        backend: Backend = "numpy",
     ) -> None:
-        """`where` is the job's file.
+        """`where` is the job's file, `backend` what the crew's products are computed with.
 
         Raises:
             InputError: the job cannot be run, or the data set does not fit it.
         """
         check_clients(job, str(where), population.clients, "clients")
         self.history = History(job=job.name, engine="cohort")
-        self._job, self._population, self._make_crew = job, population, make_crew
+        self._job, self._population, self._make_crew, self._backend = job, population, make_crew, backend
         self._server = Server(job, where, root_set)
         self._chooser = Chooser(job, population.clients, Memory(create_rule(job, str(where))))
         self._clients = ClientMemory(job, self._server.first_plan)
@@ -85,7 +92,10 @@ class Federation:
         """What it is, in a line."""
         people, job = self._population, self._job
         size, samples = job.model.layout().size, people.pool.samples
-        return f"{people.clients:,} virtual clients of a pool of {samples:,} samples, a model of {size:,} weights"
+        told = f"{people.clients:,} virtual clients of a pool of {samples:,} samples, a model of {size:,} weights"
+        if self._backend == "numba":
+            told += "; compiled, which takes some ten seconds the first time on a machine"
+        return told
 
     @property
     def model(self) -> Model:
@@ -103,7 +113,7 @@ class Federation:
             yield self._statistics(step)
             step = after(step, self._job, ())
         context = context_of(self._job, self._population, self._server.standardiser)
-        context = context._replace(attackers=self._attackers)
+        context = context._replace(attackers=self._attackers, backend=self._backend)
         with self._make_crew(context) as crew:
             while step.phase is not Phase.DONE:
                 step = yield from self._round(step, crew, context)

@@ -1,6 +1,7 @@
 """What some clients train on: rows of one pool of samples."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from fedloom.learning.layout import Array
 
 Positions = NDArray[np.intp]
+Made = TypeVar("Made")
 
 
 class Shards(NamedTuple):
@@ -28,3 +30,20 @@ class Shards(NamedTuple):
     def samples(self) -> Positions:
         """(c,) of each client."""
         return np.diff(self.starts)
+
+
+class Converted(Generic[Made]):
+    """The pool in another form, kept for all groups and rounds that are trained from it."""
+
+    def __init__(self, make: Callable[[Shards], Made]) -> None:
+        self._make = make
+        self._shards: Shards | None = None
+        self._made: Made | None = None
+
+    def of(self, shards: Shards) -> Made:
+        """Made anew where the pool is not that of last time."""
+        kept = self._shards
+        if self._made is None or kept is None or kept.x is not shards.x or kept.targets is not shards.targets:
+            self._made = None  # let go of the old one first
+            self._shards, self._made = shards, self._make(shards)
+        return self._made

@@ -11,16 +11,14 @@ from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.learning.step import TrainingStep
 from simulation.cohort.schedule import Schedule
-from simulation.cohort.shards import Shards
+from simulation.cohort.shards import Positions, Shards
+
+Rows = slice | Positions
+"""Some of the clients; a slice, which is a view, where their numbers follow each other."""
 
 
 class Walker(Protocol):
     """Trains one group after the other, all of the same size."""
-
-    @property
-    def weights(self) -> Array:
-        """(g, p) the clients' weights as they are now."""
-        ...
 
     @property
     def stride(self) -> int:
@@ -43,8 +41,30 @@ class Walker(Protocol):
         """Take a step for each rate, from step `first` on; `values` (steps, g, batch) receives the losses before it."""
         ...
 
+    def read(self, which: Rows, start: Array, out: Array, rows: Rows) -> None:
+        """What these of the group's clients have learnt: their weights less `start`, (p,) or a row each, into the
+        `rows` of `out`.
+        """
+        ...
 
-class StepByStep:
+
+class InPlace:
+    """For walkers that have the clients' weights as one (g, p) array."""
+
+    @property
+    def weights(self) -> Array:
+        """(g, p) as they are now."""
+        raise NotImplementedError
+
+    def read(self, which: Rows, start: Array, out: Array, rows: Rows) -> None:
+        """See `Walker`."""
+        if isinstance(rows, slice):
+            np.subtract(self.weights[which], start, out=out[rows])
+        else:
+            out[rows] = self.weights[which] - start
+
+
+class StepByStep(InPlace):
     """Any plan, with the very step that devices take."""
 
     stride = 1

@@ -15,7 +15,7 @@ from fedloom.learning.layout import Array, Vector
 from fedloom.learning.metrics import Sums
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.standardise import Standardiser
-from simulation.cohort.trainer import Backend
+from simulation.cohort.kernels import Backend
 from simulation.population.base import Ids, Population
 from simulation.world.attackers import Attackers
 from strategies.base import Matrix

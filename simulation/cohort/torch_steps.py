@@ -16,48 +16,47 @@ from fedloom.learning.layout import Array
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from simulation.cohort.schedule import Schedule
-from simulation.cohort.shards import Shards
+from simulation.cohort.shards import Converted, Shards
+from simulation.cohort.steps import InPlace
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Pool:
-    """The samples where the products are computed, kept for all groups."""
+class Tensors:
+    """Where the products are computed, and the samples there."""
 
-    def __init__(self) -> None:
-        self._shards: Shards | None = None
-        self._tensors: tuple[Tensor, Tensor] | None = None
+    def __init__(self, dtype: DTypeLike) -> None:
+        """Raises:
+        FedloomError: PyTorch is not installed.
+        """
+        self.torch, self.dtype = _torch(), np.dtype(dtype)
+        self.device = "cuda" if self.torch.cuda.is_available() else "cpu"
+        self._pool = Converted(lambda shards: (self.tensor(shards.x), self.tensor(shards.targets)))
 
-    def of(self, shards: Shards, tensor: Callable[[Array], "Tensor"]) -> tuple["Tensor", "Tensor"]:
-        """Features and targets, made by `tensor` where they are not the last ones."""
-        kept = self._shards
-        if self._tensors is None or kept is None or kept.x is not shards.x or kept.targets is not shards.targets:
-            self._tensors = None  # let go of the old ones first
-            self._shards, self._tensors = shards, (tensor(shards.x), tensor(shards.targets))
-        return self._tensors
+    def tensor(self, values: Array) -> "Tensor":
+        """A copy."""
+        made: Tensor = self.torch.from_numpy(np.array(values, self.dtype)).to(self.device)
+        return made
+
+    def of(self, shards: Shards) -> tuple["Tensor", "Tensor"]:
+        """Features and targets."""
+        return self._pool.of(shards)
 
 
-class TorchSteps:
+class TorchSteps(InPlace):
     """Any plan, a step at a time; see `Walker`."""
 
     stride = 1
 
-    def __init__(
-        self, spec: ModelSpec, plan: TrainPlan, clients: int, batch: int, dtype: DTypeLike, pool: Pool
-    ) -> None:
-        """Raises:
-        FedloomError: PyTorch is not installed.
-        """
-        self._torch = _torch()
-        self._device = "cuda" if self._torch.cuda.is_available() else "cpu"
-        self._spec, self._plan, self._dtype = spec, plan, np.dtype(dtype)
+    def __init__(self, spec: ModelSpec, plan: TrainPlan, clients: int, batch: int, samples: "Tensors") -> None:
+        self._torch, self._device, self._dtype = samples.torch, samples.device, samples.dtype
+        self._spec, self._plan, self._samples = spec, plan, samples
         self._shape = clients, spec.layout().size
         self._flat = self._tensor(np.zeros(self._shape))
         self._anchor, self._linear = self._flat, self._flat
         self._moments: list[Tensor] = []
         self._steps = 0
-        self._pool = pool
 
     @property
     def weights(self) -> Array:
@@ -83,7 +82,7 @@ class TorchSteps:
         values: Array,
     ) -> None:
         """See `Walker`."""
-        x, targets = self._pool.of(shards, self._tensor)
+        x, targets = self._samples.of(shards)
         for number, rate in enumerate(rates):
             rows = schedule.rows(first + number, first + number + 1)[0]
             share = schedule.share(first + number, rows)
@@ -93,7 +92,7 @@ class TorchSteps:
             self._flat = self._updated(self._clipped(self._penalised(gradient)), rate)
 
     def _tensor(self, values: Array) -> "Tensor":
-        return self._torch.from_numpy(np.array(values, self._dtype)).to(self._device)
+        return self._samples.tensor(values)
 
     def _gradient(
         self, x: "Tensor", targets: "Tensor", share: float | Array, rng: np.random.Generator

@@ -3,7 +3,7 @@
 The results are a device's but for the order of its samples, which is drawn for all at once.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -13,14 +13,11 @@ from fedloom.learning.plan import TrainPlan
 from fedloom.learning.schedules import learning_rate
 from fedloom.learning.spec import ModelSpec
 from simulation.cohort.affine import is_affine
-from simulation.cohort.blocked import BLOCK_ROWS, Blocked
+from simulation.cohort.blocked import BLOCK_ROWS
+from simulation.cohort.kernels import Backend, kernel
 from simulation.cohort.schedule import Group, Schedule, groups
-from simulation.cohort.shards import Shards
-from simulation.cohort.steps import StepByStep, Walker
-from simulation.cohort.torch_steps import Pool, TorchSteps
-
-Backend = Literal["numpy", "torch"]
-"""What the products are computed with; torch takes a GPU where there is one."""
+from simulation.cohort.shards import Positions, Shards
+from simulation.cohort.steps import Rows, Walker
 
 GROUP_BYTES = 4 << 20
 """Of weights and buffers that a group works on: what the processor's caches hold. Measured with 784-200-200-10 and
@@ -58,8 +55,8 @@ class CohortTrainer:
     ) -> None:
         self.spec, self.plan = spec, plan
         self._backend = backend
-        self._pool = Pool()
         self._dtype = np.dtype(dtype)
+        self._make = kernel(backend, spec, plan, self._dtype)
         self._size = spec.layout().size
         self._walkers: dict[tuple[int, int], Walker] = {}
 
@@ -112,15 +109,9 @@ class CohortTrainer:
         if walker is None:
             if len(self._walkers) >= _KEPT_WALKERS:
                 del self._walkers[next(iter(self._walkers))]  # the one that was not used for longest
-            walker = self._made(*key)
+            walker = self._make(*key)
         self._walkers[key] = walker
         return walker
-
-    def _made(self, clients: int, batch: int) -> Walker:
-        if self._backend == "torch":
-            return TorchSteps(self.spec, self.plan, clients, batch, self._dtype, self._pool)
-        kind = Blocked if is_affine(self.plan) else StepByStep
-        return kind(self.spec, self.plan, clients, batch, self._dtype)
 
 
 def largest_group(spec: ModelSpec, plan: TrainPlan, samples: int, most_numbers: int = GROUP_BYTES // 4) -> int:
@@ -136,8 +127,8 @@ def _of(values: Array, clients: NDArray[np.intp]) -> Array:
     return values if values.ndim == 1 else values[clients]
 
 
-def _places(numbers: NDArray[np.intp]) -> slice | NDArray[np.intp]:
-    """A slice, which is a view, where the numbers follow each other, as they do where clients are alike."""
+def _places(numbers: Positions) -> Rows:
+    """A slice where clients are alike."""
     if len(numbers) and (np.diff(numbers) == 1).all():
         return slice(int(numbers[0]), int(numbers[-1]) + 1)
     return numbers
@@ -153,7 +144,7 @@ class _Walk:
         self._fit, self._start = fit, start
         total = schedule.total_steps
         self._rates = [learning_rate(plan, step, total) for step in range(total)]
-        self._values: Array = np.zeros((group.epoch_steps, len(group.clients), group.batch), walker.weights.dtype)
+        self._values: Array = np.zeros((group.epoch_steps, len(group.clients), group.batch), fit.deltas.dtype)
 
     def take(self, shards: Shards, rng: np.random.Generator) -> None:
         """All steps, and then the group's rows of the result."""
@@ -178,7 +169,7 @@ class _Walk:
 
     def _steps(self, first: int, last: int, shards: Shards, rng: np.random.Generator) -> None:
         """These steps; blocks never cross the end of an epoch if somebody looks at its losses."""
-        length, stride = self._group.epoch_steps, self._walker.stride
+        length, stride = self._group.epoch_steps, min(self._walker.stride, last - first)
         values = np.empty((stride, *self._values.shape[1:]), self._values.dtype)
         for begin in range(first, last, stride):
             end = min(begin + stride, last)
@@ -207,10 +198,7 @@ class _Walk:
         sums, counts = self._losses(steps - (steps - 1) // length * length)
         start = self._start if self._start.ndim == 1 else self._start[which]
         rows, own = _places(clients), _places(which)
-        if isinstance(rows, slice):
-            np.subtract(self._walker.weights[own], start, out=fit.deltas[rows])
-        else:
-            fit.deltas[rows] = self._walker.weights[own] - start
+        self._walker.read(own, start, fit.deltas, rows)
         fit.steps[clients] = steps
         fit.epochs[clients] = steps // length
         fit.loss_sum[clients], fit.loss_samples[clients] = sums[which], counts[which]

@@ -4,7 +4,8 @@ from typing import Literal
 
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
-from simulation.cohort.trainer import Backend, CohortTrainer
+from simulation.cohort.kernels import Backend
+from simulation.cohort.trainer import CohortTrainer
 
 Whose = Literal["everybody", "own"]
 

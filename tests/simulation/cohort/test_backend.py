@@ -1,12 +1,16 @@
-"""A whole simulation with PyTorch's products: the figures of numpy's, to rounding."""
+"""A whole simulation with the other backends: the figures of numpy's, to rounding."""
 
+import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 import fedloom
 from fedloom.command import main
+from fedloom.job import load_job
+from simulation.virtual import Choice, federation
 
 JOB = """
 name = "digits"
@@ -41,10 +45,29 @@ def job(tmp_path: Path) -> Path:
     return path
 
 
-def test_torch_simulates_what_numpy_does(job: Path) -> None:
-    numpy, torch = (fedloom.simulate(job, backend=backend, workers=1) for backend in ("numpy", "torch"))
-    np.testing.assert_allclose(numpy.series("loss"), torch.series("loss"), rtol=1e-5)
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+def test_all_simulate_what_numpy_does(backend: Choice, job: Path) -> None:
+    numpy, other = (fedloom.simulate(job, backend=each, workers=1) for each in ("numpy", backend))
+    np.testing.assert_allclose(numpy.series("loss"), other.series("loss"), rtol=1e-5)
     assert numpy.series("loss")[-1] < 0.9 * numpy.series("loss")[0]
+
+
+def test_the_compiled_kernel_is_chosen_for_long_runs(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = load_job(job)
+    long = msgspec.structs.replace(short, rounds=msgspec.structs.replace(short.rounds, count=1_000_000))
+    assert federation(short, job).lead.endswith("weights")
+    assert "compiled" in federation(long, job).lead
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert federation(long, job).lead.endswith("weights")
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+def test_a_backend_that_is_missing_is_told_at_once(
+    backend: Choice, job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, backend, None)
+    assert main(["simulate", str(job), "--backend", backend]) == 2
+    assert f"--backend: {backend} is not installed" in capsys.readouterr().err
 
 
 def test_processes_have_no_backend(job: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,35 @@
+"""What this processor has, and how functions are compiled for it."""
+
+import platform
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import llvmlite.binding as llvm
+import numba
+
+_FEATURES = llvm.get_host_cpu_features()
+_IS_WIDE = bool(_FEATURES.get("avx512f"))
+
+VECTOR_BYTES = 64 if _IS_WIDE else 32 if _FEATURES.get("avx2") else 16
+HAS_32_REGISTERS = _IS_WIDE or platform.machine() in ("aarch64", "arm64")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Not all of fastmath: a kernel that may take NaN for impossible would hide that a client diverges.
+_OPTIONS: dict[str, Any] = {
+    "forceinline": True,
+    "nopython": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "reassoc", "nsz"},
+}
+
+
+def compiled(function: Function) -> Function:
+    """`function`, compiled when it is first called and kept on disk for later processes.
+
+    Numba looks for changes in the function's own file only: whoever edits this package removes its `__pycache__`.
+    """
+    try:
+        return cast("Function", numba.jit(cache=True, **_OPTIONS)(function))
+    except RuntimeError:  # nowhere to keep it: neither our folder nor the user's cache can be written
+        return cast("Function", numba.jit(**_OPTIONS)(function))
