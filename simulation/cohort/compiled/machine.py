@@ -6,6 +6,7 @@ from typing import Any, TypeVar, cast
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 
 _FEATURES = llvm.get_host_cpu_features()
 _IS_WIDE = bool(_FEATURES.get("avx512f"))
@@ -13,6 +14,10 @@ _IS_WIDE = bool(_FEATURES.get("avx512f"))
 VECTOR_BYTES = 64 if _IS_WIDE else 32 if _FEATURES.get("avx2") else 16
 HAS_32_REGISTERS = _IS_WIDE or platform.machine() in ("aarch64", "arm64")
 
+at = cast("Callable[[int], int]", np.uintp)
+"""For indices: compiled code asks of each that may be negative whether it counts from the end, which takes innermost
+loops 3 to 6 times as long. To be mixed with its like only, else the sum is a float.
+"""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Not all of fastmath: a kernel that may take NaN for impossible would hide that a client diverges.

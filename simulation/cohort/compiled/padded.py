@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from fedloom.learning.layout import Array
 from fedloom.learning.spec import ModelSpec
-from simulation.cohort.compiled.machine import VECTOR_BYTES, compiled
+from simulation.cohort.compiled.machine import VECTOR_BYTES, at, compiled
 
 FAN_IN, DEEP, FAN_OUT, WIDE, WEIGHTS_AT, INPUT_AT, INPUT_ROW, DELTA_AT = range(8)
 """Columns of `Padded.layers`: the inputs, then with the bias and up to `TILE`; the outputs, then up to whole vectors;
@@ -66,14 +66,14 @@ def fill(layers: NDArray[np.intp], flat: Array, padded: Array) -> None:
     """`padded` (g, weights) from `flat` (g, p)."""
     padded[:] = 0.0  # a client that diverged may have left NaN beside the matrices
     for client in range(len(padded)):
-        at = 0
-        for number in range(len(layers)):
-            layer = layers[number]
+        given, own, of = flat[client], padded[client], at(0)
+        for layer in layers:
+            width = at(layer[FAN_OUT])
             for p in range(layer[FAN_IN] + 1):
-                to = layer[WEIGHTS_AT] + p * layer[WIDE]
-                for j in range(layer[FAN_OUT]):
-                    padded[client, to + j] = flat[client, at + j]
-                at += layer[FAN_OUT]
+                to = at(layer[WEIGHTS_AT] + p * layer[WIDE])
+                for j in range(width):
+                    own[to + j] = given[of + j]
+                of += width
 
 
 @compiled
@@ -87,14 +87,15 @@ def read(
 ) -> None:
     """out[rows] = padded[which] − start, of which there is one, or one for each."""
     for number in range(len(which)):
-        client, row, at = which[number], rows[number], 0
-        begin = number if len(start) > 1 else 0
+        own, found, to = padded[which[number]], out[rows[number]], at(0)
+        begin = start[number if len(start) > 1 else 0]
         for layer in layers:
+            width = at(layer[FAN_OUT])
             for p in range(layer[FAN_IN] + 1):
-                of = layer[WEIGHTS_AT] + p * layer[WIDE]
-                for j in range(layer[FAN_OUT]):
-                    out[row, at + j] = padded[client, of + j] - start[begin, at + j]
-                at += layer[FAN_OUT]
+                of = at(layer[WEIGHTS_AT] + p * layer[WIDE])
+                for j in range(width):
+                    found[to + j] = own[of + j] - begin[to + j]
+                to += width
 
 
 def _up(number: int, step: int) -> int:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fedloom.learning.layout import Array
 from simulation.cohort.compiled.losses import lose
-from simulation.cohort.compiled.machine import compiled
+from simulation.cohort.compiled.machine import at, compiled
 from simulation.cohort.compiled.padded import (
     DEEP,
     DELTA_AT,
@@ -31,7 +31,7 @@ def forward_pass(
     last = len(shape.layers) - 1
     for number in range(last + 1):
         layer = shape.layers[number]
-        fan_in, wide, at = layer[FAN_IN], layer[WIDE], layer[WEIGHTS_AT]
+        fan_in, wide, w_at = layer[FAN_IN], layer[WIDE], layer[WEIGHTS_AT]
         if number == last:
             out, out_at, out_row = work.deltas, layer[DELTA_AT], wide
         else:
@@ -39,15 +39,14 @@ def forward_pass(
         if number == 0 and len(pool.values):
             for i in range(len(rows)):
                 begin, end, c = pool.starts[rows[i]], pool.starts[rows[i] + 1], out_at + i * out_row
-                for j in range(wide):
-                    out[c + j] = weights[at + fan_in * wide + j]
-                add_rows(pool.values, pool.places, begin, end, weights, at, wide, out, c, shape.lanes)
+                _copy(weights, w_at + fan_in * wide, out, c, wide)
+                add_rows(pool.values, pool.places, begin, end, weights, w_at, wide, out, c, shape.lanes)
         else:
             if number == 0:
                 _gather(pool.x, rows, layer[INPUT_ROW], work.inputs)
             x_at, x_row = layer[INPUT_AT], layer[INPUT_ROW]
             forward(
-                work.inputs, x_at, x_row, fan_in + 1, weights, at, wide, out, out_at, out_row, shape.rows,
+                work.inputs, x_at, x_row, fan_in + 1, weights, w_at, wide, out, out_at, out_row, shape.rows,
                 shape.tile, shape.lanes,
             )  # fmt: skip
         if number < last:
@@ -59,25 +58,32 @@ def forward_pass(
 @compiled
 def _gather(x: Array, rows: NDArray[np.intp], apart: int, inputs: Array) -> None:
     """The first layer's inputs."""
-    width = x.shape[1]
+    width = at(x.shape[1])
     for i in range(len(rows)):
-        row, at = rows[i], i * apart
+        row, to = at(rows[i]), at(i * apart)
         for p in range(width):
-            inputs[at + p] = x[row, p]
-        inputs[at + width] = 1.0
+            inputs[to + p] = x[row, p]
+        inputs[to + width] = 1.0
 
 
 @compiled
-def _activate(is_relu: bool, mask: Array, values: Array, at: int, width: int) -> None:
+def _copy(source: Array, begin: int, target: Array, to: int, count: int) -> None:
+    of, start = at(begin), at(to)
+    for j in range(at(count)):
+        target[start + j] = source[of + j]
+
+
+@compiled
+def _activate(is_relu: bool, mask: Array, values: Array, begin: int, width: int) -> None:
     none = values.dtype.type(0.0)
     if is_relu:
-        for j in range(at, at + width):
+        for j in range(at(begin), at(begin + width)):
             values[j] = none if values[j] < none else values[j]  # NaN stays
     else:
-        for j in range(at, at + width):
+        for j in range(at(begin), at(begin + width)):
             values[j] = math.tanh(values[j])
     if len(mask):
-        for j in range(at, at + width):
+        for j in range(at(begin), at(begin + width)):
             values[j] *= mask[j]
 
 
@@ -94,8 +100,8 @@ def lose_all(
 ) -> None:
     layer = shape.layers[-1]
     for i in range(len(rows)):
-        at = layer[DELTA_AT] + i * layer[WIDE]
-        losses[i] = lose(recipe.loss, recipe.huber_delta, work.deltas, at, targets, rows[i], factor * shares[i])
+        z_at = layer[DELTA_AT] + i * layer[WIDE]
+        losses[i] = lose(recipe.loss, recipe.huber_delta, work.deltas, z_at, targets, rows[i], factor * shares[i])
 
 
 @compiled
@@ -115,18 +121,18 @@ def backward_pass(
     weights = state.weights[client]
     for number in range(len(shape.layers) - 1, -1, -1):
         layer = shape.layers[number]
-        wide, at = layer[WIDE], layer[WEIGHTS_AT]
+        wide, w_at = layer[WIDE], layer[WEIGHTS_AT]
         if number:
             _pull_back(shape, recipe, mask, number, len(rows), weights, work)
         if recipe.is_direct:
-            end = at + layer[DEEP] * wide
-            shrink(weights[at:end], rate, recipe.pull, state.constant[client : client + 1, at:end])
+            end = w_at + layer[DEEP] * wide
+            shrink(weights[w_at:end], rate, recipe.pull, state.constant[client : client + 1, w_at:end])
         if number == 0 and len(pool.values):
             _add_sparse(shape, pool, rows, target, work)
         else:
             x_at, x_row, d_at = layer[INPUT_AT], layer[INPUT_ROW], layer[DELTA_AT]
             add_update(
-                work.inputs, x_at, x_row, work.deltas, d_at, wide, target, at, layer[DEEP], len(rows), shape.lanes
+                work.inputs, x_at, x_row, work.deltas, d_at, wide, target, w_at, layer[DEEP], len(rows), shape.lanes
             )
 
 
@@ -134,24 +140,25 @@ def backward_pass(
 def _pull_back(shape: Shape, recipe: Recipe, mask: Array, number: int, count: int, weights: Array, work: Work) -> None:
     """The deltas of the layer before this one; slopes as in `Network`, of a = m·f(z) with the mask m."""
     layer, before = shape.layers[number], shape.layers[number - 1]
-    wide, d_at = layer[WIDE], layer[DELTA_AT]
-    for j in range(layer[FAN_OUT]):
-        for i in range(count):
-            work.turned[j * shape.columns + i] = work.deltas[d_at + i * wide + j]
+    wide, columns = layer[WIDE], at(shape.columns)
+    for i in range(at(count)):
+        of = at(layer[DELTA_AT]) + i * at(wide)
+        for j in range(at(layer[FAN_OUT])):
+            work.turned[j * columns + i] = work.deltas[of + j]
     pull_back(
         weights, layer[WEIGHTS_AT], layer[DEEP], wide, work.turned, shape.columns, layer[FAN_OUT], work.pulled,
         shape.lanes,
     )  # fmt: skip
     one, none = weights.dtype.type(1.0), weights.dtype.type(0.0)
-    for i in range(count):
-        x_at, to = layer[INPUT_AT] + i * layer[INPUT_ROW], before[DELTA_AT] + i * before[WIDE]
-        for p in range(layer[FAN_IN]):
+    for i in range(at(count)):
+        x_at, to = at(layer[INPUT_AT]) + i * at(layer[INPUT_ROW]), at(before[DELTA_AT]) + i * at(before[WIDE])
+        for p in range(at(layer[FAN_IN])):
             a = work.inputs[x_at + p]
             if recipe.is_relu:
                 slope = one / recipe.keep if a > none else none
             else:
                 slope = (mask[x_at + p] if len(mask) else one) - recipe.keep * a * a
-            work.deltas[to + p] = slope * work.pulled[p * shape.columns + i]
+            work.deltas[to + p] = slope * work.pulled[p * columns + i]
 
 
 @compiled
@@ -164,5 +171,6 @@ def _add_sparse(shape: Shape, pool: Pool, rows: NDArray[np.intp], target: Array,
         begin, end = work.starts[p], work.starts[p + 1]
         add_rows(work.values, work.places, begin, end, work.deltas, 0, wide, target, p * wide, shape.lanes)
     for i in range(len(rows)):
-        for j in range(wide):
-            target[fan_in * wide + j] += work.deltas[i * wide + j]
+        of, to = at(i * wide), at(fan_in * wide)
+        for j in range(at(wide)):
+            target[to + j] += work.deltas[of + j]

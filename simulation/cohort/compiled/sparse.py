@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.learning.layout import Array
-from simulation.cohort.compiled.machine import compiled
+from simulation.cohort.compiled.machine import at, compiled
 from simulation.cohort.shards import Shards
 
 Places = NDArray[np.uint32]
@@ -44,13 +44,13 @@ def pool_of(shards: Shards) -> Pool:
 
 @compiled
 def _fill(pool: Pool) -> None:
-    at = 0
+    q = at(0)
     for row in range(pool.x.shape[0]):
         for column in range(pool.x.shape[1]):
             if pool.x[row, column] != 0.0:
-                pool.places[at] = column
-                pool.values[at] = pool.x[row, column]
-                at += 1
+                pool.places[q] = column
+                pool.values[q] = pool.x[row, column]
+                q += at(1)
 
 
 @compiled
@@ -60,17 +60,17 @@ def turn(
     """These rows by columns: column p has `values[starts[p]:starts[p + 1]]` in the rows `places[…]`."""
     starts[: width + 1] = 0
     for row in rows:
-        for q in range(pool.starts[row], pool.starts[row + 1]):
-            starts[pool.places[q] + 1] += 1
+        for q in range(at(pool.starts[row]), at(pool.starts[row + 1])):
+            starts[at(pool.places[q]) + at(1)] += 1
     for column in range(width):
         starts[column + 1] += starts[column]
     for i in range(len(rows)):
-        for q in range(pool.starts[rows[i]], pool.starts[rows[i] + 1]):
-            column = pool.places[q]
-            at = starts[column]
-            places[at] = i
-            values[at] = pool.values[q]
-            starts[column] = at + 1  # is the beginning of the next one in the end
+        for q in range(at(pool.starts[rows[i]]), at(pool.starts[rows[i] + 1])):
+            column = at(pool.places[q])
+            to = at(starts[column])
+            places[to] = i
+            values[to] = pool.values[q]
+            starts[column] += 1  # is the beginning of the next one in the end
     for column in range(width, 0, -1):
         starts[column] = starts[column - 1]
     starts[0] = 0
