@@ -45,7 +45,8 @@ def groups(samples: Positions, plan: TrainPlan, largest: int) -> Iterator[Group]
 def _starts(steps: Positions, batch: Positions, largest: int) -> list[int]:
     """Where a new group begins among clients that are sorted by steps and batch, both falling."""
     starts: list[int] = []
-    changes = np.flatnonzero(np.diff(steps, prepend=-1) | np.diff(batch, prepend=-1)).tolist()
+    differs = (steps[1:] != steps[:-1]) | (batch[1:] != batch[:-1])
+    changes = [0, *(np.flatnonzero(differs) + 1).tolist()]
     for start, end in zip(changes, [*changes[1:], len(steps)], strict=True):  # all between the two are alike
         if not (starts and steps[start] == steps[starts[-1]] and batch[start] >= _LEAST_FILLED * batch[starts[-1]]):
             starts.append(start)
@@ -64,43 +65,54 @@ class Schedule:
         self.total_steps = min(planned, plan.max_steps or planned)
         is_shuffled = plan.shuffle and group.epoch_steps > 1
         epochs = -(-self.total_steps // group.epoch_steps) if is_shuffled else 1
-        has_row = np.arange(group.epoch_steps * batch) < samples[:, None]
-        positions = _orders(epochs, has_row, rng if is_shuffled else None)
-        rows = shards.rows[positions + shards.starts[group.clients][:, None]]
-        shape = clients, group.epoch_steps, batch
+        padded, shape = group.epoch_steps * batch, (clients, group.epoch_steps, batch)
+        has_row = None if samples[-1] == padded else np.arange(padded) < samples[:, None]
+        keys = rng.random((epochs, clients, padded), np.float32) if is_shuffled else None
+        rows = shards.rows[_positions(padded, keys, has_row) + shards.starts[group.clients][:, None]]
         self._rows = rows.reshape(epochs, *shape).transpose(0, 2, 1, 3)
         self.filled: Array | None = None
         """(epoch steps, g, batch) 1 where there is a row, else 0; None if there is one everywhere."""
-        if not has_row.all():
+        if has_row is not None:
             self.filled = np.ascontiguousarray(has_row.reshape(shape).transpose(1, 0, 2), shards.x.dtype)
         self._batch = batch
-        self._full: Array = np.ones((clients, batch), shards.x.dtype)
+        self._dtype = shards.x.dtype
         self.row_weights = shards.row_weights
 
     def rows(self, start: int, stop: int) -> Positions:
         """(stop − start, g, batch) rows of the pool for these steps."""
-        steps = np.arange(start, stop)
-        rows: Positions = self._rows[(steps // self._epoch_steps) % len(self._rows), steps % self._epoch_steps]
+        epoch, first = divmod(start, self._epoch_steps)
+        last = first + stop - start
+        if last <= self._epoch_steps:
+            rows: Positions = self._rows[epoch % len(self._rows), first:last]  # a view
+        else:
+            steps = np.arange(start, stop)
+            rows = self._rows[(steps // self._epoch_steps) % len(self._rows), steps % self._epoch_steps]
         return rows
 
     def share(self, step: int, rows: Positions) -> float | Array:
         """What each row (g, batch) of a step counts, as `TrainingStep.run` takes it: weight/m, zero where none is."""
         if self.filled is None and self.row_weights is None:
             return 1.0 / self._batch
-        filled = self._full if self.filled is None else self.filled[step % self._epoch_steps]
-        share: Array = filled / filled.sum(axis=1, keepdims=True)
+        if self.filled is None:
+            share: Array = np.full(rows.shape, 1.0 / self._batch, self._dtype)
+        else:
+            filled = self.filled[step % self._epoch_steps]
+            share = filled / filled.sum(axis=1, keepdims=True)
         if self.row_weights is not None:
             share *= self.row_weights[rows]
         return share[..., None]
 
 
-def _orders(epochs: int, has_row: NDArray[np.bool_], rng: np.random.Generator | None) -> Positions:
-    """(epochs or 1, g, padded) positions among a client's samples; where `has_row` (g, padded) says that none is, 0.
+def _positions(padded: int, keys: Array | None, has_row: NDArray[np.bool_] | None) -> Positions:
+    """(epochs, g, padded) positions among a client's samples, in the order of its random `keys` (epochs, g, padded).
 
-    Without `rng`, as they lie.
+    Where `has_row` (g, padded) says that none is, 0; None: there is one everywhere. Without `keys` as they lie, and
+    without the axes along which all are alike.
     """
-    if rng:
-        keys = rng.random((epochs, *has_row.shape), np.float32)
-        keys[:, ~has_row] = 2.0  # what is not there comes last
-        return np.where(has_row, np.argsort(keys, axis=2), 0)
-    return np.where(has_row, np.arange(has_row.shape[1]), 0)[None]
+    if keys is None:
+        order = np.arange(padded)
+    else:
+        if has_row is not None:
+            keys[:, ~has_row] = 2.0  # what is not there comes last
+        order = np.argsort(keys, axis=2)
+    return order if has_row is None else np.where(has_row, order, 0)
