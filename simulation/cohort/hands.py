@@ -49,6 +49,7 @@ class Hands:
         self._workers = workers
         self._context, self._packed = shared.pack(context)
         self._deltas, self._size_bytes = shared.new_file(0), 0
+        self._matrix = shared.matrix(self._deltas, (0, 0))
         self._hands: list[_Hand] = []
 
     def __enter__(self) -> Self:
@@ -76,12 +77,14 @@ class Hands:
         return [hand.process.pid for hand in self._hands]
 
     def matrix(self, rows: int, columns: int) -> Matrix:
-        """The same memory for each round."""
+        """The same memory for each round: to map it anew costs a fault a page."""
         needed = 4 * rows * columns
         if needed > self._size_bytes:
             shared.reserve(self._deltas, needed)
             self._size_bytes = needed
-        return shared.matrix(self._deltas, (rows, columns))
+        if self._matrix.shape != (rows, columns):
+            self._matrix = shared.matrix(self._deltas, (rows, columns))
+        return self._matrix
 
     def run(self, common: Common, tasks: Sequence[AnyTask], deltas: Matrix) -> Iterator[Outcome]:
         """Each worker gets the next task as soon as it is done with one."""
