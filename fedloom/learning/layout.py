@@ -26,7 +26,7 @@ class Layout(msgspec.Struct, frozen=True):
     @property
     def size(self) -> int:
         """p, the number of weights."""
-        return sum(math.prod(shape) for shape in self.shapes)
+        return sum(map(math.prod, self.shapes))
 
     def views(self, flat: NDArray[Any]) -> list[NDArray[Any]]:
         """The tensors as views of `flat`, (…, p) → (…, *shape); leading axes (clients) are kept."""

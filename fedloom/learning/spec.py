@@ -1,5 +1,7 @@
 """What a model is, as data: a job file carries it, a manifest sends it, and no code ever travels to a device."""
 
+import functools
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import msgspec
@@ -34,9 +36,14 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def layout(self) -> Layout:
         """`0.weight` (inputs, hidden[0]), `0.bias` (hidden[0],), `1.weight` …; weights are (fan in, fan out)."""
-        names: list[str] = []
-        shapes: list[tuple[int, ...]] = []
-        for number, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
-            names += [f"{number}.weight", f"{number}.bias"]
-            shapes += [(fan_in, fan_out), (fan_out,)]
-        return Layout(tuple(names), tuple(shapes))
+        return _layout(self.widths)
+
+
+@functools.lru_cache
+def _layout(widths: tuple[int, ...]) -> Layout:
+    names: list[str] = []
+    shapes: list[tuple[int, ...]] = []
+    for number, (fan_in, fan_out) in enumerate(pairwise(widths)):
+        names += [f"{number}.weight", f"{number}.bias"]
+        shapes += [(fan_in, fan_out), (fan_out,)]
+    return Layout(tuple(names), tuple(shapes))

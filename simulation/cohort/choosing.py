@@ -47,6 +47,9 @@ class Chooser:
             count = min(clients, math.ceil(target * rounds.over_selection))
             target = min(target, self._buffer) if self._buffer else target
             evaluating = share_of(count, rounds.evaluate) if rounds.evaluate else 0
+        if count == clients and evaluating in (0, count):  # the draw would change nothing
+            everybody = np.arange(clients) if ready is None else ready
+            return Chosen(everybody, np.full(clients, evaluating > 0), target)
         drawn = _uniform(clients, count, seed)
         order = np.argsort(drawn)
         ids = drawn[order] if ready is None else ready[drawn[order]]

@@ -49,13 +49,15 @@ class Chunk:
             self._train_own()
         if self._common.plan.measure_loss:
             self._measure_losses()
-        keeps = np.isin(np.arange(len(deltas)), self._able)
+        keeps = self._outcome.keeps
+        keeps[self._able] = True
         controls = self._controls(deltas, self._train_everybody(deltas))
         trained = self._able
         residuals = self._send(deltas, controls)
-        keeps[np.setdiff1d(trained, self._able)] = False
+        keeps[trained] = False
+        keeps[self._able] = True
         own = self._own.kept() if self._task.own is not None else None
-        return self._outcome._replace(metrics=metrics, residuals=residuals, controls=controls, own=own, keeps=keeps)
+        return self._outcome._replace(metrics=metrics, residuals=residuals, controls=controls, own=own)
 
     def measured(self) -> Sums:
         """(figures, m) of the models that there are, on the hold-outs of those who shall evaluate."""

@@ -36,7 +36,7 @@ from simulation.cohort.task import Common, Context, Mask
 from simulation.cohort.timetable import Entrants, make_timetable
 from simulation.cohort.updates import Figures as UpdateFigures
 from simulation.history import TEST, History
-from simulation.population.base import Population
+from simulation.population.base import Ids, Population
 from simulation.world.attackers import attackers_of
 from strategies import FusionError
 
@@ -172,7 +172,7 @@ class Federation:
     def _fuse(self, step: Step, entrants: Entrants, asked: Asked, done: Done, admission: Admission) -> str:
         """Make the next model; why there is none, or nothing."""
         is_in = admission.is_in
-        count, needed = len(np.unique(asked.ids[is_in])), fewest_updates(step.phase, self._job.rounds)
+        count, needed = self._answered(asked.ids[is_in]), fewest_updates(step.phase, self._job.rounds)
         if count < needed:  # who declines or is refused lowers the quorum, and who is silent is not among these
             said = [*admission.reasons, *done.reasons]
             return "; ".join([f"{count} updates of {needed} needed", *said[:3]])
@@ -189,6 +189,10 @@ class Federation:
             return str(error)
         self._moved = (self._server.weights - before)[: self._moved.size]
         return ""
+
+    def _answered(self, ids: Ids) -> int:
+        """Clients that so many updates are of."""
+        return len(np.unique(ids)) if self._job.asynchronous else len(ids)
 
     def _note(self, closed: RoundClosed, common: Common, entrants: Entrants) -> None:
         if entrants.attempts:

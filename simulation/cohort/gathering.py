@@ -34,14 +34,16 @@ def gather(
     `commons` are the rounds from whose models the entrants train. Older ones come first, as a client has done them; it
     has had its receipt by then, so where there are several it is settled here what clients keep.
     """
+    if (entrants.bases == number).all():  # as in every round without staleness
+        common = commons[number]
+        asked = clients.asked(entrants.ids, entrants.evaluates, common.weights, trains=common.trains)
+        return asked, work(crew, context, common, asked)
     parts: list[_Part] = []
     for base in np.unique(entrants.bases).tolist():
         rows = np.flatnonzero(entrants.bases == base)
         common, is_new = commons[base], base == number
         asked = clients.asked(entrants.ids[rows], entrants.evaluates[rows], common.weights, trains=common.trains)
         done = work(crew, context, common, asked, first_chunk=(number - base) * _CHUNKS, tests=is_new)
-        if is_new and not parts:
-            return asked, done
         clients.settled(asked, done, admit(done, context.job).is_in, common.plan)
         parts.append(_Part(rows, asked, done._replace(deltas=done.deltas.copy())))
     asked, done = _together(entrants, parts)

@@ -13,7 +13,7 @@ from fedloom.learning.model import Model
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.standardise import Standardiser
 from simulation.cohort.updates import Figures, RoundUpdates
-from strategies import State, create_for, first_plan
+from strategies import create_for, first_plan
 from strategies.base import Matrix
 
 
@@ -35,15 +35,15 @@ class Server:
         self.version = 0
         """How often it was fused."""
         self.first_plan = first_plan(self._strategy, job)
-        self._kept = b""
+        self._state = load_state(b"", self._strategy, job.shared_layout.size)
 
     def plan(self, round_number: int) -> TrainPlan:
         """What the clients shall do."""
-        return self._strategy.plan(round_number, self._job.training, self._state())
+        return self._strategy.plan(round_number, self._job.training, self._state)
 
     def broadcast(self) -> Vector | None:
         """(p,) that goes out beside the model."""
-        return self._strategy.broadcast(self._state())
+        return self._strategy.broadcast(self._state)
 
     def fuse(self, round_number: int, figures: Figures, deltas: Matrix, controls: Matrix | None) -> None:
         """Make the next model of the updates of a round.
@@ -51,19 +51,17 @@ class Server:
         Raises:
             FusionError: nothing has changed.
         """
-        trusted, state = None, self._state()
+        trusted, state, shared = None, self._state, self._job.shared_layout.size
         if self._root_set:
             plan = self._strategy.plan(round_number, self._job.training, state)
             trained = self._root_set.update(round_number, plan, self.weights, self.standardiser)
-            trusted = trained[: self._job.shared_layout.size]
+            trusted = trained[:shared]
         updates = RoundUpdates(figures, deltas, controls, trusted)
-        self.weights, self._kept = apply_rule(self._strategy, self._job, self.weights, updates, state)
+        self.weights, kept = apply_rule(self._strategy, self._job, self.weights, updates, state)
+        self._state = load_state(kept, self._strategy, shared)
         self.version += 1
 
     def model(self) -> Model:
         """As a file has it."""
         now = CurrentModel(self.version, self.weights, self.standardiser)
         return described(now, self._job, {"job": self._job.name, "version": str(self.version)})
-
-    def _state(self) -> State:
-        return load_state(self._kept, self._strategy, self._job.shared_layout.size)

@@ -32,7 +32,7 @@ class Samples(NamedTuple):
     @property
     def sizes(self) -> NDArray[np.int64]:
         """(c,) rows of each client."""
-        return np.diff(self.starts)
+        return self.starts[1:] - self.starts[:-1]
 
 
 class Population(Protocol):
