@@ -1,12 +1,14 @@
 """Which of the ready devices are invited, and how many must be ready for that. No I/O; a restart forgets."""
 
 from collections.abc import Iterable, Set
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from aggregator.fleet import Fleet
 from aggregator.round import fewest_updates
 from fedloom.job.rounds import Rounds
 from fedloom.wire.messages import Phase
+
+if TYPE_CHECKING:  # a simulation, which shares what is below, would wait for its cryptography
+    from aggregator.fleet import Fleet
 
 MAX_ROUNDS_OUT = 64
 """Rounds that a device sits out at most, however often it was silent."""
@@ -26,7 +28,7 @@ class Attendance:
     It may be there all the same, and only its answer was lost: a device that nobody asks has nothing to say.
     """
 
-    def __init__(self, fleet: Fleet, rounds: Rounds) -> None:
+    def __init__(self, fleet: "Fleet", rounds: Rounds) -> None:
         self._fleet = fleet
         self._rounds = rounds
         self._silent: dict[bytes, _Silence] = {}

@@ -9,11 +9,11 @@ from aggregator.cohort import Cohort, choose
 from aggregator.cohorts.base import Rule
 from aggregator.cohorts.memory import Memory
 from aggregator.events import FusionResult
-from aggregator.fusion import load_state
 from aggregator.incoming import Incoming
 from aggregator.opening import Broadcast, Opener, Place, broadcast, new_model_key
 from aggregator.phases import Step
 from aggregator.records import Answer, ClosedRound, CurrentModel, NewModel, Outcome, RoundRecord, Snapshot, Standing
+from aggregator.rule import load_state
 from aggregator.writer import Entropy, Writer
 from fedloom.job import Job
 from fedloom.learning.plan import TrainPlan

@@ -14,11 +14,10 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
+from simulation.broker import AMQTT_READY
+
 if TYPE_CHECKING:
     from amqtt.broker import Broker
-
-READY = "amqtt listens"
-"""Printed when connections are accepted."""
 
 _MQTT_311 = 4
 _UNSUPPORTED_VERSION = bytes([0x20, 3, 0, 0x84, 0])  # CONNACK: length, no session, reason code, no properties
@@ -39,7 +38,7 @@ async def serve(port: int) -> None:
         writer.close()
 
     async with await asyncio.start_server(accept, "127.0.0.1", port) as server:
-        print(f"{READY} on 127.0.0.1:{port}", flush=True)  # noqa: T201 - the parent waits for this line
+        print(f"{AMQTT_READY} on 127.0.0.1:{port}", flush=True)  # noqa: T201 - the parent waits for this line
         await server.serve_forever()
 
 

@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Literal, Self
 
 from fedloom.errors import LinkError
-from simulation.amqtt_broker import READY as AMQTT_READY
 from simulation.children import die_with_parent
 
 Kind = Literal["mosquitto", "amqtt"]
@@ -23,6 +22,8 @@ BrokerKind = Literal["auto", "mosquitto", "amqtt"]
 """`auto`: Mosquitto where it is installed."""
 
 HOST = "127.0.0.1"
+AMQTT_READY = "amqtt listens"
+"""Printed by `simulation.amqtt_broker` when connections are accepted. It is here as that module takes asyncio."""
 START_TIMEOUT_S = 20.0
 START_ATTEMPTS = 5
 """Another process may take the port between our choosing it and the broker's binding it."""

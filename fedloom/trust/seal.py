@@ -4,8 +4,6 @@ Two suites: X25519, and the post-quantum hybrid ML-KEM-768 + X25519, which is th
 uses stands in its signed root document and is never negotiated.
 """
 
-from enum import IntEnum
-
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -20,19 +18,11 @@ from cryptography.hazmat.primitives.hpke import (
 
 from fedloom.errors import Reason, Refused
 from fedloom.trust.signing import key_id
+from fedloom.trust.suites import SealSuite as SealSuite
 
 _X25519_BYTES = 32
 _MLKEM_SEED_BYTES = 64
 _MLKEM_PUBLIC_BYTES = 1184
-
-
-class SealSuite(IntEnum):
-    """The value is the suite byte of the envelope."""
-
-    CLEAR = 0
-    X25519 = 1
-    HYBRID = 2
-
 
 _SUITES = {
     SealSuite.X25519: Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM),

@@ -11,7 +11,7 @@ from fedloom.learning.personal import Personal
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from fedloom.names import MAX_NAME
-from fedloom.trust.seal import SealSuite
+from fedloom.trust.suites import SealSuite
 from fedloom.trust.tokens import Broker
 
 MAX_MANIFEST_BYTES = 120 * 1024

@@ -11,12 +11,12 @@ import numpy as np
 
 from aggregator.cohorts.memory import Memory
 from aggregator.cohorts.registry import create as create_rule
-from aggregator.fusion import figures_of
 from aggregator.notices import AnyNotice, RoundClosed, RoundOpened
 from aggregator.phases import Step, after, first, remember
 from aggregator.records import Figures
 from aggregator.root_set import RootSet
 from aggregator.round import fewest_updates
+from aggregator.rule import figures_of
 from fedloom.errors import FedloomError, InputError
 from fedloom.job import Job
 from fedloom.learning.metrics import Metrics, Sums

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from aggregator.fusion import apply_rule, load_state
 from aggregator.initial import initial_model
 from aggregator.model import described
 from aggregator.records import CurrentModel
 from aggregator.root_set import RootSet
+from aggregator.rule import apply_rule, load_state
 from fedloom.job import Job
 from fedloom.learning.layout import Vector
 from fedloom.learning.model import Model

@@ -123,10 +123,22 @@ def test_options_of_another_engine_are_refused(
 
 def test_a_simulation_imports_nothing_that_it_does_not_need() -> None:
     """Each of these takes longer than a small simulation."""
-    heavy = {"matplotlib", "sklearn", "sqlalchemy", "torch", "amqtt", "pandas"}
-    say = f"import sys, simulation.cli; print(*sorted({heavy!r} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", say], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == []
+    assert (
+        imported("simulation.cli") & {"matplotlib", "sklearn", "sqlalchemy", "torch", "amqtt", "pandas", "asyncio"}
+        == set()
+    )
+
+
+def test_virtual_clients_need_no_keys() -> None:
+    """Each of these takes as long as some of their rounds."""
+    for module in ("simulation.virtual", "simulation.cohort.hand"):
+        assert imported(module) & {"cryptography", "ssl", "importlib.metadata", "rich", "asyncio", "paho"} == set()
+
+
+def imported(module: str) -> set[str]:
+    """What a process has that has imported this alone."""
+    say = f"import sys, {module}; print(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", say], capture_output=True, text=True, check=True).stdout.split())
 
 
 def test_processes_say_which_tables_have_no_effect_on_them(job_path: Path) -> None:
