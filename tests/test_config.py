@@ -20,6 +20,9 @@ class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names: tuple[str, ...] = ()
     backup: Broker | None = None
     hue: Literal["red", "blue"] = "red"
+    limits: dict[str, tuple[int, ...]] = {}
+    labels: dict[str, dict[str, int]] = {}
+    last: int = 0
 
 
 @pytest.fixture
@@ -49,11 +52,27 @@ def refusal(file, text, **overlay):
         ("names = [nan]\n[broker]\nhost='a'", "names[0]: nan is not a finite number; correct the value"),
         ("names = ['a', 2]\n[broker]\nhost='a'", "names[1]: 2: expected `str`, got `int`; correct the value"),
         ("hue = 'blu'\n[broker]\nhost='a'", "hue: 'blu': invalid enum value 'blu'; choose one of red, blue"),
+        (f"last = {2**63}\n[broker]\nhost='a'", "last: 9223372036854775808 is too large a number; correct the value"),
+        ("names = 'a'\n[broker]\nhost='a'", "names: 'a': expected `array`, got `str`; make it a list: [\"a\"]"),
         ("hue = 3\n[broker]\nhost='a'", "hue: 3: expected `str`, got `int`; correct the value"),
     ],
 )
 def test_errors_name_the_field_the_value_and_the_remedy(file, text, message):
     assert refusal(file, text) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = [1]\nb = 2", "limits.b: 2: expected `array`, got `int`; make it a list: [2]"),
+        ("a = [1]\nb = 2020-01-01", "limits.b: 2020-01-01: expected `array`, got `date`; make it a list"),
+        ("a = [1]\n'b.c' = [2, 'x']", "limits.\"b.c\"[1]: 'x': expected `int`, got `str`; correct the value"),
+        ("a = [1]\n[labels]\nx = { y = 1 }\nz = { y = 1, w = 'q' }", "labels.z.w: 'q': expected `int`, got `str`"),
+    ],
+)
+def test_a_key_that_everybody_may_choose_is_named_too(file, text, message):
+    """Also where something else is wrong further on, which the keys that are right lead to."""
+    assert refusal(file, f"[broker]\nhost = 'a'\n[limits]\n{text}\n[backup]\nprt = 1").startswith(message)
 
 
 def test_broken_toml_names_the_line(file):
