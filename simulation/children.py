@@ -6,9 +6,25 @@ import signal
 import sys
 from collections.abc import Callable
 
+from fedloom.errors import InputError
+
 ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Environment of a worker process, from before it imports numpy: more threads only fight for the cores."""
+_MOST_A_CORE = 16
+"""Processes: more would only take memory, tens of megabytes each."""
 _PR_SET_PDEATHSIG = 1
+
+
+def check_workers(workers: int, where: str) -> None:
+    """Refuse far more processes than this machine has cores; `where` is the command that is to start them.
+
+    Raises:
+        InputError: says how many it has.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if workers > _MOST_A_CORE * cores:
+        problem = f"{workers:,} processes are too many for a machine of {cores} cores"
+        raise InputError(where, "--workers", problem, f"set it to {cores}, or leave it out")
 
 
 def one_blas_thread() -> dict[str, str]:

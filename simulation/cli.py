@@ -4,14 +4,15 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 
 from aggregator.runnable import check_runnable
 from fedloom.errors import InputError
 from fedloom.job import load_job
+from fedloom.job.variants import variant
 from simulation.broker import BrokerKind
+from simulation.directory import check_new
 from simulation.running import Engine, Order, outcome_of, run_on_cluster, run_processes, run_virtual, summary
 from simulation.virtual import Choice
 
@@ -63,10 +64,11 @@ def simulate(
     """
     job = load_job(job_path)
     if rounds:
-        job = msgspec.structs.replace(job, rounds=msgspec.structs.replace(job.rounds, count=rounds))
+        job = variant(job, {"rounds.count": rounds}, str(job_path))
     check_runnable(job, job_path)
     engine = engine or ("cohort" if job.simulation else "processes")
-    _check_options(engine, processes, workers, address, backend)
+    _check_options(engine, processes, workers, address, backend, broker)
+    check_new(out)
     console = Console(stderr=as_json)
     order = Order(job, job_path, data, root_set, out, backend)
     match engine:
@@ -83,7 +85,9 @@ def simulate(
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def _check_options(engine: Engine, processes: int, workers: int, address: str | None, backend: Choice) -> None:
+def _check_options(
+    engine: Engine, processes: int, workers: int, address: str | None, backend: Choice, broker: BrokerKind
+) -> None:
     """Refuse what is another engine's.
 
     Raises:
@@ -91,6 +95,8 @@ def _check_options(engine: Engine, processes: int, workers: int, address: str | 
     """
     if processes and engine != "processes":
         raise InputError("fedloom simulate", "--processes", "is of engine processes", "set simulation.clients")
+    if broker != "auto" and engine != "processes":
+        raise InputError("fedloom simulate", "--broker", "is of engine processes", "leave it out")
     if workers and engine == "processes":
         raise InputError("fedloom simulate", "--workers", "is of engines cohort and ray", "leave it out")
     if backend != "auto" and engine == "processes":

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from fedloom.errors import InputError
 from fedloom.job import Job, load_job
+from simulation.directory import check_file
 from simulation.population.build import build
-from simulation.population.plot import figure
 from simulation.population.summary import Summary, summarise
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -43,10 +43,12 @@ def partition(
     """
     if out and out.suffix.lower() not in PICTURES:
         raise InputError(str(out), "--out", "is no picture that can be written", f"end it in {', '.join(PICTURES)}")
+    if out:
+        check_file(out, "--out")
     job = load_job(job_path)
     summary = summarise(build(job, job_path, job.seed, data), len(job.data.classes), job.seed)
     if out:
-        figure(summary, job.data.classes, _title(job)).savefig(out, dpi=150)
+        _draw(summary, job, out)
     if as_json:
         typer.echo(json.dumps(_figures(summary, job)))
         return
@@ -54,6 +56,12 @@ def partition(
     console.print(_table(summary, job))
     if out:
         console.print(f"drawn in {out}", highlight=False, soft_wrap=True)
+
+
+def _draw(summary: Summary, job: Job, out: Path) -> None:
+    from simulation.population.plot import figure  # matplotlib, which takes a second
+
+    figure(summary, job.data.classes, _title(job)).savefig(out, dpi=150)
 
 
 def _title(job: Job) -> str:

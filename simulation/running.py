@@ -7,8 +7,6 @@ from typing import Literal, NamedTuple
 import msgspec
 from rich.console import Console
 
-from aggregator.root_set import load as load_root_set
-from fedloom.data.config import SourceConfig
 from fedloom.errors import InputError
 from fedloom.job import Job, load_job
 from fedloom.learning.model import Model
@@ -24,6 +22,7 @@ from simulation.job_file import write_job
 from simulation.population.build import build
 from simulation.population.files import find_sources
 from simulation.progress import follow, headline
+from simulation.root_set import open_root_set
 from simulation.spread import client_figures
 from simulation.virtual import Choice, federation
 from simulation.world.summary import in_words
@@ -92,7 +91,7 @@ def run_processes(order: Order, processes: int, broker: BrokerKind, console: Con
         InputError: the job cannot be run, or its data is missing or does not fit.
     """
     job, path, root_set = order.job, order.path, order.root_set
-    load_root_set(SourceConfig(str(root_set)) if root_set else None, job, str(path))
+    open_root_set(root_set, job, path)
     if tables := ignored(job):
         told = "processes have a speed of their own and do not lie: without effect here are"
         console.print(f"{told} {', '.join(tables)}", markup=False, highlight=False, soft_wrap=True)

@@ -8,10 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from aggregator.root_set import load as load_root_set
-from fedloom.data.config import SourceConfig
-from fedloom.errors import InputError
 from fedloom.job import Job
+from simulation.children import check_workers
 from simulation.cohort.crew import MakeCrew, OneHand
 from simulation.cohort.cutting import training_flop
 from simulation.cohort.federation import Federation
@@ -19,13 +17,12 @@ from simulation.cohort.hands import Hands
 from simulation.cohort.kernels import Backend
 from simulation.population.base import Population
 from simulation.population.build import build
+from simulation.root_set import open_root_set
 
 _WORTH_WORKERS_FLOP = 3e11
 """Some seconds: less is over before processes have started."""
 _WORTH_COMPILED_FLOP, _WORTH_COMPILED_WEIGHTS = 1e12, 50
 """Some ten seconds with numpy: of less, loading the compiled kernel takes what it saves. Tiny models gain nothing."""
-_MOST_A_CORE = 16
-"""Processes: more would only take memory, tens of megabytes each."""
 _ASKED = 1000
 """Clients of a large population that stand for all."""
 
@@ -50,7 +47,7 @@ def federation(
     Raises:
         InputError: the job cannot be run, its data is missing or does not fit, or the backend is not installed.
     """
-    root = load_root_set(SourceConfig(str(root_set)) if root_set else None, job, str(where))
+    root = open_root_set(root_set, job, where)
     population = build(job, where, job.seed, data)
     made = make_crew or crew(job, population, workers)
     chosen = backend_of(backend, job, population)
@@ -78,12 +75,9 @@ def crew(job: Job, population: Population, workers: int = 0) -> MakeCrew:
     Raises:
         InputError: there are far more than the machine has cores.
     """
-    cores = len(os.sched_getaffinity(0))
-    if workers > _MOST_A_CORE * cores:
-        problem = f"{workers:,} processes are too many for a machine of {cores} cores"
-        raise InputError("fedloom simulate", "--workers", problem, f"set it to {cores}, or leave it out")
+    check_workers(workers, "fedloom simulate")
     if not workers:
-        workers = cores if _flop(job, population) > _WORTH_WORKERS_FLOP else 1
+        workers = len(os.sched_getaffinity(0)) if _flop(job, population) > _WORTH_WORKERS_FLOP else 1
     return OneHand if workers == 1 else partial(Hands, workers=workers)
 
 

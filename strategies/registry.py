@@ -161,6 +161,11 @@ def needs_root_set(job: Job, where: str) -> bool:
     return bool(getattr(_of(job, where), "needs_root_set", False))
 
 
+def names_with_root_set() -> list[str]:
+    """The rules of which `needs_root_set` is true; other packages may have more."""
+    return [name for name, recipe in COMPOSED.items() if getattr(recipe.combine, "needs_root_set", False)]
+
+
 def create_for(job: Job, where: str) -> Strategy:
     """The rule of a job, which can work with the rest of it.
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import ray
 
 from fedloom.errors import InputError
-from simulation.children import ONE_BLAS_THREAD
+from simulation.children import ONE_BLAS_THREAD, check_workers
 from simulation.cluster.crew import ClusterCrew
 from simulation.cluster.entry import WHERE
 from simulation.cluster.reach import check_reachable
@@ -78,6 +78,7 @@ def _joined(address: str) -> Iterator[None]:
 
 @contextmanager
 def _own(workers: int) -> Iterator[None]:
+    check_workers(workers, WHERE)
     place = "/tmp" if len(tempfile.gettempdir()) > _LONGEST_TEMP else None  # noqa: S108 - where the name is made is safe
     with tempfile.TemporaryDirectory(prefix="fedloom-", dir=place, ignore_cleanup_errors=True) as directory:
         try:

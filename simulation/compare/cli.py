@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fedloom.errors import InputError
+from simulation.children import check_workers
 from simulation.compare import words
 from simulation.compare.cache import Cache, default_folder
 from simulation.compare.compare import Comparison, compare
@@ -19,9 +20,10 @@ from simulation.compare.plan import plan
 from simulation.compare.progress import following
 from simulation.compare.rows import Findings, findings
 from simulation.compare.work import simulate_run
-from simulation.directory import new_directory
+from simulation.directory import check_folder, check_new, new_directory
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+_WHERE = "fedloom compare"
 _WIDE = 200
 """Characters a line where nobody said how many fit."""
 INTERRUPTED = 130
@@ -56,9 +58,9 @@ def compare_jobs(
       fedloom compare job.toml --workers 4 --out runs/comparison
     """
     if target is not None and not -1e308 < target < 1e308:
-        raise InputError(
-            "fedloom compare", "--target", f"{target} is no number to reach", "give it a value of the figure"
-        )
+        raise InputError(_WHERE, "--target", f"{target} is no number to reach", "give it a value of the figure")
+    _check_places(out, cache, no_cache)
+    check_workers(workers, _WHERE)
     console = Console(stderr=as_json)
     if not console.is_terminal:
         console.width = _WIDE
@@ -82,6 +84,20 @@ def compare_jobs(
         raise typer.Exit(INTERRUPTED)
     if comparison.failures:
         raise typer.Exit(1)
+
+
+def _check_places(out: Path | None, cache: Path | None, no_cache: bool) -> None:
+    """Refuse what the report or the runs could not be written to.
+
+    Raises:
+        InputError: names the option.
+    """
+    if out:
+        check_new(out)
+    if cache and no_cache:
+        raise InputError(_WHERE, "--cache", f"{cache} is given beside --no-cache", "leave one of the two out")
+    if not no_cache:
+        check_folder(cache or default_folder(), "--cache")
 
 
 def _options(found: Findings, root_set: Path | None) -> list[str]:

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from aggregator.root_set import load as load_root_set
 from aggregator.runnable import check_runnable
-from fedloom.data.config import SourceConfig
 from fedloom.errors import InputError
 from fedloom.job import Job, load_job
 from fedloom.job.variants import variants
 from fedloom.sweep import MAX_RUNS, Settings, shown
 from simulation.compare.sources import data_files
+from simulation.root_set import open_root_set, useless
+from strategies.registry import needs_root_set
 
 
 class Run(NamedTuple):
@@ -23,7 +23,7 @@ class Run(NamedTuple):
     path: Path
     """Of the job file, beside which its data are."""
     root_set: Path | None = None
-    """The aggregator's own samples, for a rule that needs some."""
+    """The aggregator's own samples, where the job's rule needs some."""
 
     def __str__(self) -> str:
         said = ", ".join(f"{key} {shown(value)}" for key, value in self.settings.items())
@@ -44,12 +44,22 @@ def plan(paths: Sequence[Path], root_set: Path | None = None) -> list[Run]:
             problem = f"is the name of the job in {named[job.name]}, too"
             raise InputError(str(path), "name", problem, "give each job a name of its own")
         named[job.name] = path
-        runs += [Run(variant.settings, variant.job, path, root_set) for variant in variants(job, str(path))]
+        runs += [Run(variant.settings, variant.job, path) for variant in variants(job, str(path))]
     if len(runs) > MAX_RUNS:
         remedy = f"compare in several goes: {MAX_RUNS:,} at most"
         raise InputError("fedloom compare", "", f"these jobs make {len(runs):,} runs", remedy)
     for run in runs:
         check_runnable(run.job, run.path)
         data_files(run.job, run.path)
-        load_root_set(SourceConfig(str(root_set)) if root_set else None, run.job, str(run.path))
-    return runs
+    return _with_root_set(runs, root_set)
+
+
+def _with_root_set(runs: Sequence[Run], root_set: Path | None) -> list[Run]:
+    """The runs, of which those that need it have it."""
+    needing = [needs_root_set(run.job, str(run.path)) for run in runs]
+    if root_set and not any(needing):
+        raise useless(root_set, "the rules of these jobs make")
+    given = [run._replace(root_set=root_set if needs else None) for run, needs in zip(runs, needing, strict=True)]
+    for run in given:
+        open_root_set(run.root_set, run.job, run.path)
+    return given

@@ -19,7 +19,6 @@ from simulation import demo
 from simulation.baselines import pool, train_centrally
 from simulation.cli import simulate
 from simulation.digits import digits_case
-from simulation.directory import new_directory
 from simulation.history import History, record
 from simulation.population.files import find_sources
 from simulation.progress import follow
@@ -168,15 +167,3 @@ def test_a_root_set_that_is_none_is_refused(tmp_path: Path, root_set: str, probl
     with pytest.raises(InputError, match=problem):
         simulate(path, root_set=tmp_path / root_set, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_run_never_goes_into_a_directory_that_has_something_in_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    first, second = new_directory(None, "demo"), new_directory(None, "demo")
-    assert first != second
-    (first / "x").touch()
-    with pytest.raises(InputError, match="is not an empty directory"):
-        new_directory(first, "demo")
-    assert new_directory(second, "demo") == second

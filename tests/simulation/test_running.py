@@ -112,13 +112,30 @@ def test_a_job_is_written_as_it_was_read(job_path: Path, tmp_path: Path) -> None
         (["--engine", "processes", "--workers", "2"], "--workers: is of engines cohort and ray; leave it out"),
         (["--address", "auto"], "--address: is of engine ray; add --engine ray"),
         (["--engine", "ray", "--processes", "2"], "--processes: is of engine processes"),
+        (["--broker", "amqtt"], "--broker: is of engine processes; leave it out"),
+        (["--rounds", "1000001"], "with rounds.count = 1000001: rounds.count: 1000001: expected `int` <= 1000000"),
+        (["--out", "job.toml"], "job.toml: --out: is not an empty directory; choose another or remove it"),
+        (["--out", "job.toml/x"], "job.toml/x: --out: job.toml is a file, not a folder; choose another folder"),
+        (["--workers", "100000"], "--workers: 100,000 processes are too many for a machine of"),
+        (
+            ["--root-set", "job.toml"],
+            "job.toml: --root-set: the rule of job digits, 'fedavg', makes nothing of it; leave it out, or set "
+            "strategy.name to 'fltrust'",
+        ),
+        (["--engine", "processes", "--root-set", "job.toml"], "--root-set: the rule of job digits, 'fedavg', makes"),
     ],
 )
-def test_options_of_another_engine_are_refused(
-    job_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+def test_what_the_command_line_asks_for_and_cannot_be_is_refused_before_any_work(
+    job_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    said: str,
 ) -> None:
+    monkeypatch.chdir(job_path.parent)
     assert main(["simulate", str(job_path), *arguments]) == 2
     assert said in capsys.readouterr().err
+    assert [path.name for path in job_path.parent.iterdir()] == ["job.toml"]
 
 
 def test_a_simulation_imports_nothing_that_it_does_not_need() -> None:

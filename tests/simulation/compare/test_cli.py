@@ -69,6 +69,11 @@ def test_a_run_that_fails_is_told_beside_those_that_do_not(write_job, digits, tm
         ("", "digts", [], "did you mean 'digits'?"),
         ("", "digits", ["--target", "nan"], "--target"),
         ("", "digits", ["--out", "."], "is not an empty directory"),
+        ("", "digits", ["--out", "digits.toml/x"], "digits.toml/x: --out: digits.toml is a file, not a folder"),
+        ("", "digits", ["--cache", "digits.toml"], "digits.toml: --cache: digits.toml is a file, not a folder; choose"),
+        ("", "digits", ["--no-cache"], "--cache: runs is given beside --no-cache; leave one of the two out"),
+        ("", "digits", ["--root-set", "digits.toml"], "the rules of these jobs make nothing of it; leave it out"),
+        ("", "digits", ["--workers", "100000"], "fedloom compare: --workers: 100,000 processes are too many"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(write_job, tmp_path, monkeypatch, capsys, sweep, dataset, arguments,

@@ -36,9 +36,14 @@ def test_a_rule_that_needs_samples_of_its_own_is_told_so_at_once(write_job, digi
     with pytest.raises(InputError, match="--root-set"):
         plan([path])
     runs = plan([path], digits)
-    assert [run.root_set for run in runs] == [digits, digits]
+    assert [run.root_set for run in runs] == [None, digits]
     assert History.from_json(simulate_run(runs[1])).rounds == [0, 1, 2]
     assert key_of(runs[1]) != key_of(runs[1]._replace(root_set=None))
+
+
+def test_samples_that_no_job_needs_are_refused(write_job, digits):
+    with pytest.raises(InputError, match=r"--root-set: the rules of .* nothing of it; .* strategy.name to 'fltrust'"):
+        plan([write_job("one"), write_job("two")], digits)
 
 
 def test_two_jobs_of_one_name_could_not_be_told_apart(write_job, tmp_path):

@@ -8,6 +8,7 @@ from jobs import job
 
 from fedloom.command import main
 from fedloom.learning.dataset import Dataset
+from simulation import partition_cli
 from simulation.population.base import Samples
 from simulation.population.build import build
 from simulation.population.dealt import Dealt
@@ -122,7 +123,19 @@ def test_the_command_as_json(partition) -> None:
     assert figures["skew"] > 0.6
 
 
-def test_a_picture_of_another_kind_is_refused_before_any_work(partition) -> None:
-    status, _, said = partition("--out", "p.gif")
-    assert status == 2
-    assert "p.gif: --out: is no picture that can be written; end it in .png, .svg, .pdf" in said
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("p.gif", "p.gif: --out: is no picture that can be written; end it in .png, .svg, .pdf"),
+        ("nowhere/p.png", "nowhere/p.png: --out: there is no folder nowhere; run: mkdir -p nowhere"),
+        ("job.toml/p.png", "job.toml/p.png: --out: job.toml is a file, not a folder; choose another folder"),
+        ("folder.png", "folder.png: --out: is a folder; name a file in it"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn_is_refused_before_any_work(
+    partition, tmp_path, monkeypatch, name, said
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(partition_cli, "build", None)  # nobody calls it
+    (tmp_path / "folder.png").mkdir()
+    assert partition("--out", name) == (2, "", f"fedloom: error: {said}\n")
