@@ -16,6 +16,7 @@ from simulation.broker import BrokerKind
 from simulation.cluster.entry import connect
 from simulation.cohort.federation import Federation, check_clients
 from simulation.directory import new_directory
+from simulation.divergence import ending
 from simulation.handing_out import job_of_files, write_parts
 from simulation.history import TEST, History, record
 from simulation.job_file import write_job
@@ -144,7 +145,7 @@ def run_fleet(
         kind = fleet.broker.kind if fleet.broker else ""
         text = f"{len(sources)} device processes, an aggregator, and {kind} as broker; logs in {directory}/"
         console.print(text, highlight=False, soft_wrap=True)
-        follow(record(fleet.notices(), history), job, console)
+        follow(record(ending(fleet.notices(), job), history), job, console)
         fleet.wait()
     return history, load_model(Path(history.model_path))
 

@@ -35,6 +35,7 @@ from simulation.cohort.standings import of_statistics, standings
 from simulation.cohort.task import Common, Context, Mask
 from simulation.cohort.timetable import Entrants, make_timetable
 from simulation.cohort.updates import Figures as UpdateFigures
+from simulation.divergence import with_remedy
 from simulation.history import TEST, History
 from simulation.population.base import Ids, Population
 from simulation.world.attackers import attackers_of
@@ -106,7 +107,7 @@ class Federation:
         """All rounds; what they come to is in `history` and `model`.
 
         Raises:
-            SimulationError: a round makes no model, whoever takes part.
+            SimulationError: a round makes no model, whoever takes part, or the last one cannot be measured.
         """
         step = first(self._job, self._server.standardiser is not None)
         if step.phase is Phase.STATISTICS:
@@ -120,6 +121,8 @@ class Federation:
             if context.test and not self._job.rounds.evaluate:  # nobody has looked at the last model yet
                 common = Common(step.round, self._job.training, False, self._server.weights)
                 self.history.measured(step.round - 1, self._named(tested(crew, context, common), TEST))
+            if context.test and f"{TEST}loss" not in self.history.metrics[-1]:
+                self._check_measured("its loss on the test set is not finite")
 
     def _statistics(self, step: Step) -> RoundClosed:
         began_s, clients = time.monotonic(), self._population.clients
@@ -155,7 +158,14 @@ class Federation:
             self.history.measured(step.round - 1, metrics)
             self._figures = remember([*self._figures, metrics], self._job.stopping)
         yield closed
+        if step.phase is Phase.EVALUATE and not done.is_able.any():
+            self._check_measured("; ".join(done.reasons))
         return self._after(step, reason)
+
+    def _check_measured(self, reason: str) -> None:
+        """Refuse a last model that has diverged, of which nobody could say how good it is."""
+        if told := with_remedy(self._job, reason):
+            raise SimulationError(f"the last model cannot be measured: {told}")
 
     def _keep(self, common: Common) -> None:
         """What this round tells its clients, as long as an answer to it counts."""
@@ -220,7 +230,8 @@ class Federation:
             return after(step, self._job, self._figures)
         if step.attempt < _ATTEMPTS:
             return step.again()
-        raise SimulationError(f"round {step.round} makes no model after {_ATTEMPTS} attempts: {reason}")
+        told = with_remedy(self._job, reason) or reason
+        raise SimulationError(f"round {step.round} makes no model after {_ATTEMPTS} attempts: {told}")
 
 
 def check_clients(job: Job, where: str, clients: int, what: str) -> None:

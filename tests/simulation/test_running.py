@@ -84,6 +84,26 @@ def test_processes_come_to_the_same_curve(job_path: Path, tmp_path: Path, capsys
     assert np.linalg.norm(weights[0] - weights[1]) < 0.2 * untrained  # the order of samples is another
 
 
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("text", "why", "remedy"),
+    [
+        ("learning_rate = 1e30", "training diverged", "lower training.learning_rate (now 1e+30)"),
+        ("learning_rate = 0.1\n[update]\nmax_norm = 1e-6", "norm_exceeded", "or raise update.max_norm (now 1e-06)"),
+    ],
+)
+def test_processes_end_where_they_would_diverge_for_ever(
+    job_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, why: str, remedy: str
+) -> None:
+    job_path.write_text(job_path.read_text().replace("batch_size = 16", "").replace("learning_rate = 0.1", text))
+    assert main(["simulate", str(job_path), "--engine", "processes", "--out", str(tmp_path / "real")]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("fedloom: error: 5 attempts failed; the last one: 0 updates of 2 needed")
+    assert why in said
+    assert "; lower training.learning_rate (now " in said
+    assert said.endswith(remedy)
+
+
 @pytest.mark.parametrize("holdout", ['[data.holdout]\nby = "tail"', '[data.holdout]\nby = "random"\nfraction = 0.3'])
 def test_a_device_reads_what_its_virtual_client_has(tmp_path: Path, holdout: str) -> None:
     path = tmp_path / "job.toml"

@@ -113,13 +113,27 @@ def test_it_stops_when_the_metric_no_longer_improves() -> None:
 
 
 def test_updates_beyond_the_norm_make_no_model() -> None:
-    with pytest.raises(SimulationError, match="round 1 makes no model after 3 attempts: 0 updates of 1 needed"):
+    said = r"round 1 makes no model after 3 attempts: 0 updates of 1 needed; 6 refused by update\.max_norm; lower "
+    with pytest.raises(SimulationError, match=said + r"training\..* or raise update\.max_norm \(now 1e-09\)"):
         run(job(update={"max_norm": 1e-9}))
 
 
-def test_training_that_diverges_is_told() -> None:
-    with pytest.raises(SimulationError, match="training diverged"):
+def test_training_that_diverges_is_told_with_the_rate_to_lower() -> None:
+    said = r"training diverged: weights or loss are not finite; lower training\.learning_rate \(now 1e\+30\)$"
+    with pytest.raises(SimulationError, match=said):
         run(job(training={"learning_rate": 1e30, "loss": "cross_entropy"}))
+
+
+@pytest.mark.parametrize("evaluate", [1.0, 0.0])
+def test_a_last_model_that_has_diverged_is_told_as_one_in_between_is(evaluate: float) -> None:
+    """Its weights are finite, and its loss is not."""
+    strategy = {"name": "fedavg", "options": {"server_learning_rate": 1e25}}
+    asked = job(strategy=strategy, model={"hidden": [4, 4]}, rounds={"count": 1, "evaluate": evaluate})
+    people = of_parts(parts())
+    people.test = people.pool
+    said = r"the last model cannot be measured: .* not finite; lower training\.learning_rate \(now .*\), or lower strat"
+    with pytest.raises(SimulationError, match=said + r"egy\.options\.server_learning_rate \(now 1e\+25\)"):
+        run(asked, people)
 
 
 def test_a_job_for_more_devices_than_clients_is_refused() -> None:
