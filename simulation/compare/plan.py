@@ -9,7 +9,9 @@ from fedloom.errors import InputError
 from fedloom.job import Job, load_job
 from fedloom.job.variants import variants
 from fedloom.sweep import MAX_RUNS, Settings, shown
+from simulation.cohort.federation import check_clients
 from simulation.compare.sources import data_files
+from simulation.population.unread import check_unread
 from simulation.root_set import open_root_set, useless
 from strategies.registry import needs_root_set
 
@@ -51,7 +53,15 @@ def plan(paths: Sequence[Path], root_set: Path | None = None) -> list[Run]:
     for run in runs:
         check_runnable(run.job, run.path)
         data_files(run.job, run.path)
+        _check_unread(run)
     return _with_root_set(runs, root_set)
+
+
+def _check_unread(run: Run) -> None:
+    """Refuse what can be seen without a look at the samples."""
+    check_unread(run.job, run.path)
+    if run.job.simulation and run.job.simulation.clients:
+        check_clients(run.job, str(run.path), run.job.simulation.clients, "clients")
 
 
 def _with_root_set(runs: Sequence[Run], root_set: Path | None) -> list[Run]:

@@ -15,13 +15,14 @@ from fedloom.simulated import Simulation, check_files
 from simulation.population import drawn, exact, natural_key
 from simulation.population.base import Population, Rows, generator
 from simulation.population.catalogue import Opened, folder_of_clients, open_dataset
-from simulation.population.checks import check_method, check_pool, check_trained
+from simulation.population.checks import check_apart, check_pool, check_trained
 from simulation.population.dealt import Dealt
 from simulation.population.feature_skew import Seen
 from simulation.population.files import find_sources, of_files
 from simulation.population.holdout import split
 from simulation.population.lazy import Drawn
 from simulation.population.rows import by_owner
+from simulation.population.unread import check_unread
 
 
 def build(job: Job, where: Path, seed: int, data: Path | None = None) -> Population:
@@ -41,7 +42,7 @@ def build(job: Job, where: Path, seed: int, data: Path | None = None) -> Populat
     if folder := folder_of_clients(simulation.dataset, where):
         check_files(simulation, str(where))
         return of_files(job, find_sources(folder, simulation.clients), seed)
-    check_method(job, simulation, str(where))
+    check_unread(job, where)
     key = simulation.partition.key
     columns = wanted(job.data, job.training.loss)
     labels = tuple(dict.fromkeys((*columns.labels, key))) if key else columns.labels
@@ -66,13 +67,10 @@ def _of_samples(job: Job, simulation: Simulation, opened: Opened, where: str, se
     loss, key = job.training.loss, simulation.partition.key
     pool = samples(opened.source, opened.table, job.data, loss)
     check_pool(job, simulation, opened.source, pool, where)
-    if opened.test and simulation.test_fraction:
-        problem = f"{simulation.dataset!r} has a test part of its own"
-        raise ConfigError(where, "simulation.test_fraction", problem, "leave it out")
     test = samples(opened.source, opened.test, job.data, loss) if opened.test else None
     rows = np.arange(pool.samples)
     if simulation.test_fraction:
-        test, rows = _apart(pool, simulation.test_fraction, seed)
+        test, rows = _apart(pool, simulation.test_fraction, where, seed)
     is_number = loss in REGRESSION
     classes = np.zeros(len(rows), np.int64) if is_number else pool.y[rows].astype(np.int64, copy=False)
     parts = _Parts(pool, test, rows, classes)
@@ -81,10 +79,11 @@ def _of_samples(job: Job, simulation: Simulation, opened: Opened, where: str, se
     return _dealt(job, simulation, parts, opened.table.labels[key] if key else None, where, seed)
 
 
-def _apart(pool: Dataset, fraction: float, seed: int) -> tuple[Dataset, Rows]:
+def _apart(pool: Dataset, fraction: float, where: str, seed: int) -> tuple[Dataset, Rows]:
     """What nobody gets, and the rows that are left."""
     order = generator(seed, "test").permutation(pool.samples)
     count = round(pool.samples * fraction)
+    check_apart(fraction, pool.samples, where)
     kept = np.sort(order[:count])
     return Dataset(pool.x[kept], pool.y[kept]), np.sort(order[count:])
 

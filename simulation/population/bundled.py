@@ -4,7 +4,10 @@ import numpy as np
 
 from fedloom.data.table import Table
 
-NAMES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+SHAPES = {"breast_cancer": (569, 30, 2), "diabetes": (442, 10, 0), "digits": (1797, 64, 10), "iris": (150, 4, 3),
+          "wine": (178, 13, 3)}  # fmt: skip
+"""Samples, features and classes (0: a number is to be predicted) of each."""
+NAMES = tuple(SHAPES)
 _SCALES = {"digits": 16.0}
 """What features are divided by, so that pixels are in [0, 1]."""
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fedloom.data.config import SourceConfig
 from fedloom.data.prepare import REGRESSION
-from fedloom.errors import ConfigError, DataError
+from fedloom.errors import ConfigError
 from fedloom.job import Job
 from fedloom.learning.dataset import Dataset
 from fedloom.simulated import Simulation
@@ -42,11 +42,24 @@ def check_pool(job: Job, simulation: Simulation, source: SourceConfig, pool: Dat
     """
     width = pool.x.shape[1]
     if width != job.model.inputs:
-        problem = f"a sample has {width} features, but the model takes {job.model.inputs}"
-        raise DataError(source.path, "features", problem, "make data.features and model.inputs of the job agree")
+        problem = f"{job.model.inputs} inputs, but a sample of {source.path} has {width} features"
+        raise ConfigError(where, "model.inputs", problem, f"set it to {width}, or change data.features")
     if simulation.partition.rotation and math.isqrt(width) ** 2 != width:
         problem = f"only square images can be turned, and a sample has {width} features"
         raise ConfigError(where, "simulation.partition.rotation", problem, "leave it out, or set noise instead")
+
+
+def check_apart(fraction: float, samples: int, where: str) -> None:
+    """Refuse a share of the samples that is none or all of them.
+
+    Raises:
+        ConfigError: says of how many.
+    """
+    count, field = round(samples * fraction), "simulation.test_fraction"
+    if not count:
+        raise ConfigError(where, field, f"{fraction:g} of {samples:,} samples is none", "raise it, or leave it out")
+    if count == samples:
+        raise ConfigError(where, field, f"{fraction:g} of {samples:,} samples leaves none to train on", "lower it")
 
 
 def check_trained(job: Job, sizes: NDArray[np.int64], targets: NDArray[np.generic], where: str) -> None:

@@ -21,7 +21,8 @@ def check_clients(simulation: Simulation, rows: int, where: str) -> None:
     if clients * each > rows:
         asked = f"{clients:,} clients" + (f" with {each} samples each at least" if each > 1 else "")
         problem = f"{asked} are more than the {rows:,} samples that there are to deal out"
-        remedy = f"set it to {rows // each:,} at most, or simulation.samples = 20 to let each draw so many of them all"
+        fewer = f"set it to {rows // each:,} at most" if rows >= each else "give each fewer"
+        remedy = f"{fewer}, or simulation.samples = 20 to let each draw so many of them all"
         raise ConfigError(where, "simulation.clients", problem, remedy)
 
 

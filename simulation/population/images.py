@@ -8,7 +8,7 @@ import numpy as np
 
 from fedloom.data.table import Table
 from fedloom.errors import DataError
-from simulation.population.idx import read_idx
+from simulation.population.idx import read_idx, read_shape
 
 VARIABLE = "FEDLOOM_DATA"
 """Names a folder with a folder for each set, such as mnist."""
@@ -51,6 +51,16 @@ def candidates(name: str) -> list[Path]:
     here = Path.cwd()
     roots = [*own, here, *here.parents, cache, Path("/usr/local/lib"), Path("/usr/lib"), Path("/usr/share")]
     return [*(folder / name for folder in (*own, cache)), *(folder / packaged for folder in roots)]
+
+
+def shape(folder: Path) -> tuple[int, int]:
+    """How many images there are to train on, and how many pixels each has; only a header is read.
+
+    Raises:
+        DataError: the file is missing or broken.
+    """
+    count, rows, columns = read_shape(folder / f"{TRAINING}{_IMAGES}", 3)
+    return count, rows * columns
 
 
 def load(folder: Path, part: str) -> Table:

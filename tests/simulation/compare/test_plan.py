@@ -20,6 +20,9 @@ def test_jobs_and_their_sweeps_become_runs_in_order(write_job):
     [
         (['"strategy.name" = ["fedavg", "fedagv"]'], "fedagv"),
         (['"strategy.options.mu" = [0.1]'], "mu"),
+        (['"simulation.clients" = [4, 5000]'], "5,000 clients are more than the 899 samples"),
+        (['"simulation.dataset" = ["digits", "iris"]'], "64 inputs, but a sample of 'iris' has 4 features"),
+        (['"rounds.devices" = [2, 5]'], "the job waits for 5 devices, but there are 4 clients"),
         (
             [f"seed = {list(range(600))}", f"seed = {list(range(600))}"],
             "make 1,200 runs; compare in several goes: 1,000",

@@ -236,6 +236,8 @@ def test_recordings_are_dealt_out_by_a_key_only(tmp_path) -> None:
         build(grouped, WHERE, 0)
 
 
-def test_a_model_of_another_width_is_refused() -> None:
-    with pytest.raises(InputError, match=r"a sample has 64 features, but the model takes 9; make data.features and"):
-        build(job({"dataset": "digits", "clients": 3}, inputs=9), WHERE, 0)
+def test_a_model_of_another_width_is_refused(tmp_path) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((40, 2)), y=np.arange(40) % 10)
+    said = r"job.toml: model.inputs: 9 inputs, but a sample of .*d.npz has 2 features; set it to 2, or change data"
+    with pytest.raises(InputError, match=said):
+        build(job({"dataset": "d.npz", "clients": 3}, inputs=9), tmp_path / "job.toml", 0)
