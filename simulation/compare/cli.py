@@ -16,6 +16,7 @@ from simulation.children import check_workers
 from simulation.compare import words
 from simulation.compare.cache import Cache, default_folder
 from simulation.compare.compare import Comparison, compare
+from simulation.compare.figures import check_figure
 from simulation.compare.plan import plan
 from simulation.compare.progress import following
 from simulation.compare.rows import Findings, findings
@@ -65,6 +66,8 @@ def compare_jobs(
     if not console.is_terminal:
         console.width = _WIDE
     runs = plan(job_paths, root_set)
+    if figure:
+        check_figure(figure, [run.job for run in runs])
     directory = new_directory(out, "compare") if out else None
     known = None if no_cache else Cache(cache or default_folder())
     cores = min(workers or len(os.sched_getaffinity(0)), len(runs))

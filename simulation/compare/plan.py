@@ -42,6 +42,8 @@ def plan(paths: Sequence[Path], root_set: Path | None = None) -> list[Run]:
     named: dict[str, Path] = {}
     for path in paths:
         job = load_job(path)
+        if job.name in named and named[job.name].resolve() == path.resolve():
+            raise InputError(str(path), "JOB", "is given twice", "give it once; for repetitions sweep over seed")
         if job.name in named:
             problem = f"is the name of the job in {named[job.name]}, too"
             raise InputError(str(path), "name", problem, "give each job a name of its own")

@@ -81,7 +81,7 @@ def _lines(found: Findings) -> list[Line]:
 
 def _charts(comparison: Comparison, found: Findings) -> list[Chart]:
     groups = comparison.groups[: charts.MAX_LINES]
-    if not found.figure:
+    if not any(row.final for row in found.rows):
         return []
     known = words.known_costs(found)
     caption = _CAPTION + (_BAND if len(groups) <= charts.MAX_BANDS else ".")

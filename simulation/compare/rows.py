@@ -2,8 +2,6 @@
 
 import msgspec
 
-from fedloom.errors import InputError
-from fedloom.suggest import closest
 from fedloom.sweep import Settings
 from simulation.compare.compare import Comparison, Group
 from simulation.compare.statistics import Interval, interval
@@ -48,30 +46,28 @@ class Findings(msgspec.Struct, frozen=True):
     failures: list[Failure]
     left_out: int
     """Runs that were not done, as somebody interrupted them."""
+    datasets: list[str]
+    """That the runs are of."""
 
 
 def findings(comparison: Comparison, figure: str, target: float | None) -> Findings:
-    """The rows of a comparison by this figure; empty: the one that people look at first.
-
-    Raises:
-        InputError: no run measured it.
-    """
-    name = _figure(comparison, figure)
+    """The rows of a comparison by this figure; empty: the one that people look at first."""
+    name = figure or _headline(comparison)
     rows = [_row(group, name, target) for group in comparison.groups]
     failures = [Failure(str(outcome.run), outcome.problem) for outcome in comparison.failures]
-    return Findings(name, target, rows, failures, comparison.left_out)
+    return Findings(name, target, rows, failures, comparison.left_out, _datasets(comparison))
 
 
-def _figure(comparison: Comparison, wanted: str) -> str:
-    histories = [history for group in comparison.groups for history in group.histories]
-    if not wanted or not histories:
-        return next((history.headline for history in histories), "")
-    known = sorted({name for history in histories for name in history.figures()})
-    if wanted not in known:
-        close = closest(wanted, known)
-        remedy = f"did you mean '{close}'?" if close else f"choose from {', '.join(known)}"
-        raise InputError("fedloom compare", "--figure", f"{wanted!r} was not measured in any run", remedy)
-    return wanted
+def _headline(comparison: Comparison) -> str:
+    histories = (history for group in comparison.groups for history in group.histories)
+    return next((history.headline for history in histories), "")
+
+
+def _datasets(comparison: Comparison) -> list[str]:
+    """In the order of the jobs."""
+    runs = (outcome.run for group in comparison.groups for outcome in group.outcomes)
+    named = ((run.job.simulation and run.job.simulation.dataset, run.path.parent / "data") for run in runs)
+    return list(dict.fromkeys(name or str(folder) for name, folder in named))
 
 
 def _row(group: Group, figure: str, target: float | None) -> Row:

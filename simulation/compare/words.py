@@ -1,7 +1,7 @@
 """A comparison's rows as people read them: the same cells for the terminal and for the report."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from fedloom.sweep import shown
 from simulation.compare.rows import Findings, Row
@@ -134,4 +134,13 @@ def note(findings: Findings) -> str:
             f"Costs are until {findings.figure} first reaches {reached}: the best so far, interpolated between rounds; "
             "means over the runs that reached it."
         )
-    return f"± is the 95 % confidence interval of the mean over seeds (Student's t); one run has none. {costs}"
+    sure = "± is the 95 % confidence interval of the mean over seeds (Student's t); one run has none."
+    return " ".join([sure, costs, *_warnings(findings)])
+
+
+def _warnings(findings: Findings) -> Iterator[str]:
+    """What keeps rows from being compared."""
+    if len(findings.datasets) > 1:
+        yield f"The rows are of different data, {', '.join(findings.datasets)}: what differs may be these."
+    if lacking := [label(findings, row) for row in findings.rows if row.seeds and row.final is None]:
+        yield f"{findings.figure} was not measured in {'; '.join(lacking)}: choose another with --figure."

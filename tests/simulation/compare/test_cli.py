@@ -52,6 +52,16 @@ def test_what_is_known_is_not_simulated_again(write_job, digits, tmp_path, capsy
     assert capsys.readouterr().out.count("was done before") == 1
 
 
+def test_a_target_that_is_out_of_reach_is_not_reached(write_job, digits, tmp_path, capsys):
+    """Whichever way it is out of reach, and with a picture of it."""
+    path, cache = write_job(dataset=digits), tmp_path / "cache"
+    assert run(path, "--cache", cache, "--target", 1.5, "--out", tmp_path / "above") == 0
+    assert "not reached" in capsys.readouterr().out
+    assert run(path, "--cache", cache, "--figure", "test_loss", "--target", -1, "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["reached"], row["costs"]) == (0, {})
+
+
 def test_a_run_that_fails_is_told_beside_those_that_do_not(write_job, digits, tmp_path, capsys):
     """A learning rate with which nothing is left of the weights."""
     path = write_job(sweep='"training.learning_rate" = [0.1, 1e38]', dataset=digits)
@@ -68,6 +78,8 @@ def test_a_run_that_fails_is_told_beside_those_that_do_not(write_job, digits, tm
         ('"training.lerning_rate" = [1]', "digits", [], "did you mean 'learning_rate'?"),
         ("", "digts", [], "did you mean 'digits'?"),
         ("", "digits", ["--target", "nan"], "--target"),
+        ("", "digits", ["--figure", "acuracy"], "--figure: 'acuracy' is measured in none of these runs; did you mean"),
+        ("", "digits", ["digits.toml"], "digits.toml: JOB: is given twice; give it once"),
         ("", "digits", ["--out", "."], "is not an empty directory"),
         ("", "digits", ["--out", "digits.toml/x"], "digits.toml/x: --out: digits.toml is a file, not a folder"),
         ("", "digits", ["--cache", "digits.toml"], "digits.toml: --cache: digits.toml is a file, not a folder; choose"),

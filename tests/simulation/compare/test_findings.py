@@ -4,7 +4,6 @@ import fake_engine
 import msgspec
 import pytest
 
-from fedloom.errors import InputError
 from simulation.compare import charts, words
 from simulation.compare.cache import Cache
 from simulation.compare.compare import Comparison, Outcome, compare, grouped
@@ -63,10 +62,26 @@ def test_costs_to_a_target_are_of_the_runs_that_reach_it(comparison):
     assert (third.reached, third.costs, last.reached, last.costs) == (0, {}, 0, {})
 
 
-def test_a_figure_that_nobody_measured_is_refused_with_those_that_were(comparison):
+def test_a_figure_that_some_runs_have_not_measured_is_told_of_these(comparison, tmp_path):
     assert findings(comparison, "loss", None).rows[0].final.mean == pytest.approx(0.4)
-    with pytest.raises(InputError, match=r"--figure: 'acuracy' was not measured in any run; did you mean 'accuracy'\?"):
-        findings(comparison, "acuracy", None)
+    comparison.groups[0].outcomes[0].history.metrics[-1]["auc"] = 0.75
+    found = findings(comparison, "auc", None)
+    assert found.rows[0].final.mean == 0.75
+    others = "learning_rate 0.1, cohort 1.0; learning_rate 0.3, cohort 0.5"
+    assert words.note(found).endswith(f" auc was not measured in {others}: choose another with --figure.")
+    write_report(tmp_path, comparison, found, "")
+
+
+def test_runs_of_different_data_are_told_apart(comparison):
+    assert "different data" not in words.note(findings(comparison, "", None))
+    first = comparison.groups[0].outcomes[0]
+    job = msgspec.structs.replace(
+        first.run.job, simulation=msgspec.structs.replace(first.run.job.simulation, dataset="iris")
+    )
+    comparison.groups[0].outcomes[0] = first._replace(run=first.run._replace(job=job))
+    found = findings(comparison, "", None)
+    assert found.datasets == ["iris", "digits"]
+    assert "The rows are of different data, iris, digits: what differs may be these." in words.note(found)
 
 
 def test_the_table_says_what_is_sure_and_what_is_not(comparison):

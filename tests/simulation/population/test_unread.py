@@ -46,7 +46,7 @@ MNIST = {"dataset": "mnist", "clients": 4}
         (
             TEN | {"partition": {"method": "dirichlet", "min_samples": 5000}},
             {},
-            "10 clients with 5000 samples each at least are more than the 1,797 samples that there are to deal out; give ea",
+            "10 clients with 5000 samples each at least are more than the 1,797 samples that there are to deal out; gi",
         ),
         (
             MNIST | {"clients": 41},
