@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from fedloom.errors import LinkError
-from simulation.children import die_with_parent
+from simulation.children import die_with_parent, interrupts_held
 
 Kind = Literal["mosquitto", "amqtt"]
 BrokerKind = Literal["auto", "mosquitto", "amqtt"]
@@ -100,7 +100,7 @@ class Broker:
         self.stop()
 
     def _start_on(self, port: int) -> None:
-        with self.log.open("wb") as log:
+        with self.log.open("wb") as log, interrupts_held():
             self._process = subprocess.Popen(
                 self._command(port),
                 stdin=subprocess.DEVNULL,

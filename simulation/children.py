@@ -4,7 +4,8 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from fedloom.errors import InputError
 
@@ -30,6 +31,19 @@ def check_workers(workers: int, where: str) -> None:
 def one_blas_thread() -> dict[str, str]:
     """Our environment, with one BLAS thread a process."""
     return os.environ | ONE_BLAS_THREAD
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until the end. A process that is started meanwhile never hears it: who started it ends it.
+
+    Else an interrupt gets lost that comes between fork and exec, and a child that is still importing shows where.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def die_with_parent() -> Callable[[], None]:

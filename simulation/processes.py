@@ -25,7 +25,7 @@ from fedloom.errors import FedloomError
 from fedloom.trust.tokens import Broker, TlsMode
 from simulation.broker import Broker as BrokerProcess
 from simulation.broker import BrokerKind, start_broker
-from simulation.children import die_with_parent, one_blas_thread
+from simulation.children import die_with_parent, interrupts_held, one_blas_thread
 
 POLL_S = 0.25
 STOP_TIMEOUT_S = 10.0
@@ -78,12 +78,12 @@ class LocalFleet:
         try:
             self._start()
         except BaseException:
-            self.stop()
+            self.stop(gently=False)
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.stop()
+        self.stop(gently=error is None)
 
     def _start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,8 @@ class LocalFleet:
         name = f"device-{number:02}"
         directory, known_id = self.directory / name, number.to_bytes(16, "big")  # so that a run can be repeated
         broker = Broker(*self.address(), TlsMode.NONE)
-        new_device(state, name, directory, broker=broker, data=str(source), device_id=known_id)
+        with interrupts_held():  # one in the middle of a function that SQLite calls would be its error
+            new_device(state, name, directory, broker=broker, data=str(source), device_id=known_id)
         return directory / "edge.toml"
 
     def address(self) -> tuple[str, int]:
@@ -124,7 +125,7 @@ class LocalFleet:
 
     def _spawn(self, name: str, command: Sequence[str], stdout: int = subprocess.DEVNULL) -> Child:
         log = self.directory / f"{name}.log"
-        with log.open("ab") as errors:
+        with log.open("ab") as errors, interrupts_held():
             process = subprocess.Popen(
                 [sys.executable, *command],
                 stdin=subprocess.DEVNULL,
@@ -198,11 +199,11 @@ class LocalFleet:
             if status:
                 raise self._obituary(child)
 
-    def stop(self) -> None:
-        """End every process: SIGTERM, then SIGKILL for what does not listen."""
+    def stop(self, *, gently: bool = True) -> None:
+        """End every process: SIGTERM, then SIGKILL for what does not listen; or SIGKILL at once."""
         children = [*self.devices, *([self.aggregator] if self.aggregator else [])]
         for child in children:
-            child.process.terminate()
+            child.process.send_signal(signal.SIGTERM if gently else signal.SIGKILL)
         for child in children:
             try:
                 child.process.wait(STOP_TIMEOUT_S)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from fedloom.errors import InputError
 from fedloom.job import Job
 from simulation.children import check_workers
 from simulation.cohort.crew import MakeCrew, OneHand

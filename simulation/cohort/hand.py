@@ -3,7 +3,6 @@
 python -m simulation.cohort.hand LINK CONTEXT DELTAS, which are inherited descriptors.
 """
 
-import signal
 import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -12,13 +11,13 @@ from typing import cast
 from simulation.cohort import shared
 from simulation.cohort.crew import rows_of
 from simulation.cohort.orders import Failure, Order
-from simulation.cohort.task import Context
+from simulation.cohort.task import AnyTask, Common, Context, Outcome
 from simulation.cohort.worker import Worker
+from strategies.base import Matrix
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Until the parent hangs up, or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the parent hears it, too, and hangs up
+    """Until the parent hangs up, as it does at Ctrl-C, too, which only it hears; or dies."""
     link_descriptor, context_descriptor, deltas_descriptor = map(int, arguments)
     link: Connection[object, object] = Connection(link_descriptor)
     packed = cast("shared.Packed", link.recv())
@@ -34,9 +33,16 @@ def main(arguments: Sequence[str]) -> None:
         if deltas.shape != order.shape:
             deltas = shared.matrix(deltas_descriptor, order.shape)
         try:
-            link.send(worker.work(common, order.task, rows_of(order.task, deltas)))
-        except Exception as error:  # noqa: BLE001 - the parent says it, and ends us
-            link.send(Failure(f"{type(error).__name__}: {error}"))
+            link.send(_reply(worker, common, order.task, deltas))
+        except BrokenPipeError:  # it has hung up meanwhile
+            return
+
+
+def _reply(worker: Worker, common: Common, task: AnyTask, deltas: Matrix) -> Outcome | Failure:
+    try:
+        return worker.work(common, task, rows_of(task, deltas))
+    except Exception as error:  # noqa: BLE001 - the parent says it, and ends us
+        return Failure(f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 from fedloom.errors import FedloomError
-from simulation.children import die_with_parent, one_blas_thread
+from simulation.children import die_with_parent, interrupts_held, one_blas_thread
 from simulation.cohort import shared
 from simulation.cohort.orders import Failure, Order
 from simulation.cohort.task import AnyTask, Common, Context, Outcome
@@ -134,13 +134,14 @@ class Hands:
     def _hire(self) -> _Hand:
         ours, theirs = Pipe()
         inherited = (theirs.fileno(), self._context, self._deltas)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "simulation.cohort.hand", *map(str, inherited)],
-            stdin=subprocess.DEVNULL,
-            env=one_blas_thread(),
-            pass_fds=inherited,
-            preexec_fn=die_with_parent(),
-        )
+        with interrupts_held():
+            process = subprocess.Popen(
+                [sys.executable, "-m", "simulation.cohort.hand", *map(str, inherited)],
+                stdin=subprocess.DEVNULL,
+                env=one_blas_thread(),
+                pass_fds=inherited,
+                preexec_fn=die_with_parent(),
+            )
         theirs.close()
         self._send(ours, cast("Order", self._packed))
         return _Hand(process, ours)

@@ -1,17 +1,16 @@
 """Runs in processes of their own: each on one core, and none ends another, however it fails."""
 
 import os
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from fedloom.errors import FedloomError
-from simulation.children import one_blas_thread
+from simulation.children import interrupts_held, one_blas_thread
 from simulation.compare.plan import Run
 
 Work = Callable[[Run], bytes]
@@ -34,10 +33,11 @@ def run_all(runs: Sequence[Run], work: Work, workers: int) -> Generator[tuple[in
     Whoever stops asking ends the processes.
     """
     waiting = deque(enumerate(runs))
-    members = [_Member(work) for _ in range(min(workers, len(runs)))]
+    members: list[_Member] = []
     try:
-        for member in members:
-            member.take(*waiting.popleft())
+        for _ in range(min(workers, len(runs))):
+            members.append(_Member(work))
+            members[-1].take(*waiting.popleft())
         while busy := {member.connection: member for member in members if member.place is not None}:
             for ready in connection.wait(list(busy)):
                 member = busy[ready]  # type: ignore[index]  # of those that were given, and nothing else
@@ -61,7 +61,8 @@ class _Member:
     def _start(self) -> None:
         self.connection, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(target=_serve, args=(theirs, self._work), daemon=True)
-        with _one_blas_thread():
+        resource_tracker.ensure_running()  # or the first process begins with it, which lets interrupts through again
+        with _one_blas_thread(), interrupts_held():
             self._process.start()
         theirs.close()
 
@@ -90,7 +91,6 @@ class _Member:
 
 
 def _serve(theirs: Connection, work: Work) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the one who started us ends us
     while True:
         try:
             run = theirs.recv()
