@@ -3,20 +3,26 @@
 import tempfile
 from collections.abc import Mapping
 from contextlib import nullcontext
+from os import PathLike
 from pathlib import Path
 
 from rich.console import Console
 
 from aggregator.runnable import check_runnable
+from fedloom.errors import InputError
 from fedloom.job import Job, load_job
 from fedloom.job.variants import variant
 from fedloom.sweep import Settings, Value
 from simulation.cluster.entry import connect
+from simulation.cohort.kernels import Choice
 from simulation.history import History
+from simulation.options import Engine, check_options
 from simulation.progress import follow
-from simulation.running import Engine, Order, run_processes
+from simulation.running import Order, run_processes
 from simulation.spread import client_figures
-from simulation.virtual import Choice, federation
+from simulation.virtual import federation
+
+_WHERE = "fedloom.simulate"
 
 
 def simulate(
@@ -53,8 +59,10 @@ def simulate(
         progress: whether to show how far it is.
 
     Raises:
-        InputError: the job or its data is wrong, or the cluster cannot be had.
+        InputError: an argument, the job or its data is wrong, or the cluster cannot be had.
     """
+    _check_types(job, settings, workers, {"where": where, "data": data, "root_set": root_set})
+    check_options(_WHERE, "", engine, workers=workers, address=address, backend=backend)
     path = Path(where) if where is not None else Path("job.toml") if isinstance(job, Job) else Path(job)
     chosen: Settings = dict(settings or {})
     chosen |= {} if rounds is None else {"rounds.count": rounds}
@@ -75,3 +83,24 @@ def simulate(
         follow(made.run(), read, console)
     made.history.clients = client_figures(read, made.population, made.model)
     return made.history
+
+
+def _check_types(job: object, settings: object, workers: object, paths: Mapping[str, object]) -> None:
+    """Refuse what Python would take until it breaks somewhere below.
+
+    Raises:
+        InputError: names the argument.
+    """
+    if not isinstance(job, Job | str | PathLike):
+        raise _is_no("job", job, "job", "give the path of its file, or what load_job gives")
+    for name, path in paths.items():
+        if path is not None and not isinstance(path, str | PathLike):
+            raise _is_no(name, path, "path", "give a str or a Path")
+    if not isinstance(workers, int) or workers < 0:
+        raise _is_no("workers", workers, "number of processes", "give one, or 0 for as many as it is worth")
+    if settings is not None and not (isinstance(settings, Mapping) and all(isinstance(key, str) for key in settings)):
+        raise _is_no("settings", settings, "dict by path", 'give one, as {"training.learning_rate": 0.1}')
+
+
+def _is_no(name: str, value: object, what: str, remedy: str) -> InputError:
+    return InputError(_WHERE, name, f"{value!r} is no {what}", remedy)

@@ -8,13 +8,13 @@ import typer
 from rich.console import Console
 
 from aggregator.runnable import check_runnable
-from fedloom.errors import InputError
 from fedloom.job import load_job
 from fedloom.job.variants import variant
 from simulation.broker import BrokerKind
+from simulation.cohort.kernels import Choice
 from simulation.directory import check_new
-from simulation.running import Engine, Order, outcome_of, run_on_cluster, run_processes, run_virtual, summary
-from simulation.virtual import Choice
+from simulation.options import Engine, check_options
+from simulation.running import Order, outcome_of, run_on_cluster, run_processes, run_virtual, summary
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -67,7 +67,8 @@ def simulate(
         job = variant(job, {"rounds.count": rounds}, str(job_path))
     check_runnable(job, job_path)
     engine = engine or ("cohort" if job.simulation else "processes")
-    _check_options(engine, processes, workers, address, backend, broker)
+    check_options("fedloom simulate", "--", engine, workers=workers, address=address, backend=backend,
+                  processes=processes, broker=broker)  # fmt: skip
     check_new(out)
     console = Console(stderr=as_json)
     order = Order(job, job_path, data, root_set, out, backend)
@@ -83,23 +84,3 @@ def simulate(
         return
     for line in summary(history, model):
         console.print(line, highlight=False, soft_wrap=True)
-
-
-def _check_options(
-    engine: Engine, processes: int, workers: int, address: str | None, backend: Choice, broker: BrokerKind
-) -> None:
-    """Refuse what is another engine's.
-
-    Raises:
-        InputError: names the option.
-    """
-    if processes and engine != "processes":
-        raise InputError("fedloom simulate", "--processes", "is of engine processes", "set simulation.clients")
-    if broker != "auto" and engine != "processes":
-        raise InputError("fedloom simulate", "--broker", "is of engine processes", "leave it out")
-    if workers and engine == "processes":
-        raise InputError("fedloom simulate", "--workers", "is of engines cohort and ray", "leave it out")
-    if backend != "auto" and engine == "processes":
-        raise InputError("fedloom simulate", "--backend", "is of engines cohort and ray", "leave it out")
-    if address and engine != "ray":
-        raise InputError("fedloom simulate", "--address", "is of engine ray", "add --engine ray")

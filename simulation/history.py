@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import msgspec
+import numpy as np
 
 from aggregator.notices import AnyNotice, Done, RoundClosed
 from fedloom.errors import InputError
 from fedloom.learning.metrics import lower_is_better
 from fedloom.suggest import closest
 from fedloom.wire.messages import Phase
+from simulation.choice import check_choice
 from simulation.curves import crossing
 from simulation.world.summary import Attempt
 
@@ -122,6 +124,10 @@ class History(msgspec.Struct):
         elif isinstance(notice, Done):
             self.job, self.model_path = notice.job, notice.model
 
+    @property
+    def _where(self) -> str:
+        return f"the run of {self.job or 'a job'}"
+
     def figures(self) -> list[str]:
         """Names of what was measured, in the order in which it came."""
         return list(dict.fromkeys(name for metrics in self.metrics for name in metrics))
@@ -141,13 +147,18 @@ class History(msgspec.Struct):
         """
         known = self.figures()
         if figure not in known:
-            close = closest(figure, known)
+            close = closest(str(figure), known)
             remedy = f"did you mean '{close}'?" if close else f"choose from {', '.join(known) or 'nothing'}"
-            raise InputError(f"the run of {self.job or 'a job'}", figure, "was not measured", remedy)
+            raise InputError(self._where, str(figure), "was not measured", remedy)
         return [metrics.get(figure, math.nan) for metrics in self.metrics]
 
     def knows(self, axis: Axis) -> bool:
-        """Whether this cost is known of every round that was measured."""
+        """Whether this cost is known of every round that was measured.
+
+        Raises:
+            InputError: there is no such cost.
+        """
+        check_choice(self._where, "axis", axis, ("rounds", *get_args(Cost)))
         return axis == "rounds" or len(getattr(self, axis)) >= max(self.rounds, default=1)
 
     def spent(self, axis: Axis) -> list[float]:
@@ -161,9 +172,7 @@ class History(msgspec.Struct):
         if not self.knows(axis):
             known = [name for name in get_args(Cost) if self.knows(name)]
             problem = f"is not known of a run with engine {self.engine or 'processes'}"
-            raise InputError(
-                f"the run of {self.job or 'a job'}", axis, problem, f"choose from rounds, {', '.join(known)}"
-            )
+            raise InputError(self._where, axis, problem, f"choose from rounds, {', '.join(known)}")
         costs: Sequence[float] = getattr(self, axis)
         total = [0.0, *itertools.accumulate(map(float, costs))]
         return [total[number] for number in self.rounds]
@@ -178,7 +187,12 @@ class History(msgspec.Struct):
         """Rounds, or another cost, until a figure reaches `value` (McMahan et al. 2017: the best so far, interpolated).
 
         None if it never does.
+
+        Raises:
+            InputError: the figure was not measured, the cost is not known, or the value is no number.
         """
+        if not _is_number(value):
+            raise InputError(self._where, "value", f"{value!r} is no number to reach", f"give one of {figure}'s")
         return crossing(self.spent(axis), self.series(figure), figure, value)
 
     def columns(self) -> dict[str, list[float]]:
@@ -224,9 +238,20 @@ class History(msgspec.Struct):
             if isinstance(tree, dict):
                 for name in ("metrics", "clients"):
                     tree[name] = _with_nan(tree.get(name))
-            return msgspec.convert(tree, cls)
-        except msgspec.MsgspecError as error:
-            raise InputError("the history of a run", "", f"cannot be read ({error})", "run the job again") from None
+            read = msgspec.convert(tree, cls)
+        except (msgspec.MsgspecError, TypeError) as error:
+            raise _unreadable(str(error)) from None
+        if len(read.rounds) != len(read.metrics):
+            raise _unreadable(f"{len(read.rounds)} rounds, and figures of {len(read.metrics)}")
+        return read
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not math.isnan(value)
+
+
+def _unreadable(why: str) -> InputError:
+    return InputError("the history of a run", "", f"cannot be read ({why})", "run the job again")
 
 
 def record(notices: Iterable[AnyNotice], history: History) -> Iterator[AnyNotice]:

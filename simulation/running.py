@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from rich.console import Console
@@ -15,6 +15,7 @@ from fedloom.learning.model_file import save as save_model
 from simulation.broker import BrokerKind
 from simulation.cluster.entry import connect
 from simulation.cohort.federation import Federation, check_clients
+from simulation.cohort.kernels import Choice
 from simulation.directory import new_directory
 from simulation.divergence import ending
 from simulation.handing_out import job_of_files, write_parts
@@ -25,10 +26,8 @@ from simulation.population.files import find_sources
 from simulation.progress import follow, headline
 from simulation.root_set import open_root_set
 from simulation.spread import client_figures
-from simulation.virtual import Choice, federation
+from simulation.virtual import federation
 from simulation.world.summary import in_words
-
-Engine = Literal["cohort", "processes", "ray"]
 
 
 class Order(NamedTuple):

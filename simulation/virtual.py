@@ -4,7 +4,6 @@ import os
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from simulation.cohort.crew import MakeCrew, OneHand
 from simulation.cohort.cutting import training_flop
 from simulation.cohort.federation import Federation
 from simulation.cohort.hands import Hands
-from simulation.cohort.kernels import Backend
+from simulation.cohort.kernels import Backend, Choice
 from simulation.population.base import Population
 from simulation.population.build import build
 from simulation.root_set import open_root_set
@@ -26,9 +25,6 @@ _WORTH_COMPILED_FLOP, _WORTH_COMPILED_WEIGHTS = 1e12, 50
 """Some ten seconds with numpy: of less, loading the compiled kernel takes what it saves. Tiny models gain nothing."""
 _ASKED = 1000
 """Clients of a large population that stand for all."""
-
-Choice = Literal["auto", "numpy", "numba", "torch"]
-"""Of a backend; auto: numba where it is worth it and installed, else numpy."""
 
 
 def federation(

@@ -16,6 +16,8 @@ from simulation.cohort.torch_steps import Tensors, TorchSteps
 
 Backend = Literal["numpy", "numba", "torch"]
 """numba: a compiled kernel, one client after the other; torch takes a GPU where there is one."""
+Choice = Literal["auto", "numpy", "numba", "torch"]
+"""auto: numba where it is worth it and installed, else numpy."""
 MakeWalker = Callable[[int, int], Walker]
 """Of a number of clients and of rows a batch."""
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -65,6 +66,52 @@ def test_rounds_and_seed_can_be_others_than_the_job_s(path: Path) -> None:
         fedloom.simulate(path, settings={"training.lerning_rate": 1})
     with pytest.raises(ConfigError, match=r"with rounds\.count = 0: rounds\.count"):
         fedloom.simulate(path, rounds=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"engine": "cohrot"}, "fedloom.simulate: engine: 'cohrot' is not one; did you mean 'cohort'?"),
+        ({"engine": None}, "fedloom.simulate: engine: None is not one; choose from cohort, processes, ray"),
+        ({"backend": "jax"}, "fedloom.simulate: backend: 'jax' is not one; choose from auto, numpy, numba, torch"),
+        ({"workers": -1}, "fedloom.simulate: workers: -1 is no number of processes; give one, or 0"),
+        ({"workers": "two"}, "fedloom.simulate: workers: 'two' is no number of processes; give one, or 0"),
+        ({"workers": 100_000}, "--workers: 100,000 processes are too many"),
+        (
+            {"engine": "processes", "workers": 2},
+            "fedloom.simulate: workers: is of engines cohort and ray; leave it out",
+        ),
+        ({"engine": "processes", "backend": "torch"}, "fedloom.simulate: backend: is of engines cohort and ray"),
+        ({"address": "auto"}, "fedloom.simulate: address: is of engine ray; set engine to ray"),
+        ({"data": 3}, "fedloom.simulate: data: 3 is no path; give a str or a Path"),
+        ({"where": ["job.toml"]}, "fedloom.simulate: where: ['job.toml'] is no path; give a str or a Path"),
+        ({"root_set": "own.csv"}, "own.csv: --root-set: the rule of job digits, 'fedavg', makes nothing of it"),
+        ({"settings": ["seed", 3]}, "fedloom.simulate: settings: ['seed', 3] is no dict by path; give one, as {"),
+        ({"settings": {3: 4}}, "fedloom.simulate: settings: {3: 4} is no dict by path; give one, as {"),
+        ({"settings": {"seed": "x"}}, "job.toml with seed = x: seed: 'x': expected `int`, got `str`"),
+        ({"settings": {"training.l2": float("nan")}}, "training.l2: nan is not a finite number; correct the value"),
+        ({"seed": 1.5}, "job.toml with seed = 1.5: seed: 1.5: expected `int`, got `float`; correct the value"),
+        ({"rounds": "3"}, "rounds.count: '3': expected `int`, got `str`; correct the value"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused_with_what_can(path: Path, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as raised:
+        fedloom.simulate(path, **given)
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("job", [None, 3, {"name": "digits"}])
+def test_what_is_no_job_is_refused(job: Any) -> None:
+    with pytest.raises(
+        InputError, match=r"fedloom.simulate: job: .* is no job; give the path of its file, or what load_job"
+    ):
+        fedloom.simulate(job)
+
+
+def test_an_empty_job_is_refused(path: Path) -> None:
+    path.write_text("")
+    with pytest.raises(InputError, match=r"job.toml: name: is missing; add it"):
+        fedloom.simulate(path)
 
 
 def test_progress_is_shown_to_who_asks(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -96,13 +97,36 @@ def test_what_it_costs_to_reach_a_target(history: History) -> None:
     assert history.rounds_to("accuracy", 0.3, "simulated_s") == pytest.approx(1800)
 
 
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda run: run.series(3), "digits: 3: was not measured; choose from accuracy, loss, test_accuracy"),
+        (lambda run: run.best("acuracy"), "acuracy: was not measured; did you mean 'accuracy'?"),
+        (lambda run: run.spent("update_byte"), "axis: 'update_byte' is not one; did you mean 'update_bytes'?"),
+        (lambda run: run.knows("hours"), "axis: 'hours' is not one; choose from rounds, seconds, update_bytes, model"),
+        (lambda run: run.rounds_to("accuracy", 0.3, "bytes"), "axis: 'bytes' is not one; did you mean 'model_bytes'?"),
+        (lambda run: run.rounds_to("accuracy", "0.3"), "value: '0.3' is no number to reach; give one of accuracy's"),
+        (lambda run: run.rounds_to("accuracy", math.nan), "value: nan is no number to reach"),
+        (lambda run: run.plot("acuracy"), "acuracy: was not measured; did you mean 'accuracy'?"),
+        (lambda run: run.plot(against="energy"), "axis: 'energy' is not one; did you mean 'energy_j'?"),
+        (lambda run: History().plot(), "was not measured; choose from nothing"),
+    ],
+)
+def test_what_a_run_does_not_know_is_told_with_what_it_does(
+    history: History, ask: Callable[[History], object], said: str
+) -> None:
+    with pytest.raises(InputError) as raised:
+        ask(history)
+    assert said in str(raised.value)
+
+
 def test_json_and_back_gives_the_same_and_keeps_what_is_not_finite_as_nan(history: History) -> None:
     history.metrics[1]["loss"] = math.inf
     again = History.from_json(history.to_json())
     assert math.isnan(again.metrics[1].pop("loss"))
     del history.metrics[1]["loss"]
     assert again == history
-    for text in ("{", "[]", '{"rounds": ["one"]}'):
+    for text in ("{", "[]", '{"rounds": ["one"]}', '{"rounds": [0], "metrics": []}', 3):
         with pytest.raises(InputError, match="cannot be read"):
             History.from_json(text)
 

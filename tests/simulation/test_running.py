@@ -130,7 +130,7 @@ def test_a_job_is_written_as_it_was_read(job_path: Path, tmp_path: Path) -> None
     [
         (["--processes", "2"], "--processes: is of engine processes; set simulation.clients"),
         (["--engine", "processes", "--workers", "2"], "--workers: is of engines cohort and ray; leave it out"),
-        (["--address", "auto"], "--address: is of engine ray; add --engine ray"),
+        (["--address", "auto"], "--address: is of engine ray; set --engine to ray"),
         (["--engine", "ray", "--processes", "2"], "--processes: is of engine processes"),
         (["--broker", "amqtt"], "--broker: is of engine processes; leave it out"),
         (["--rounds", "1000001"], "with rounds.count = 1000001: rounds.count: 1000001: expected `int` <= 1000000"),

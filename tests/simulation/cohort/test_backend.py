@@ -10,7 +10,8 @@ import pytest
 import fedloom
 from fedloom.command import main
 from fedloom.job import load_job
-from simulation.virtual import Choice, federation
+from simulation.cohort.kernels import Choice
+from simulation.virtual import federation
 
 JOB = """
 name = "digits"
