@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 BLOCK_ROWS = 512
+DELIMITERS = ",;\t|"
+"""That people use."""
 MAX_LINE = 1 << 20
 """Characters a line."""
 
@@ -44,8 +46,12 @@ def read_csv(source: SourceConfig, wanted: Wanted, alive: Alive = nobody_watches
     Raises:
         DataError: the file cannot be read, is ragged, lacks a column, or holds a cell that is not a finite number.
     """
-    with reading(source, UnicodeDecodeError), _open(source) as stream:
-        return _read(source, wanted, stream, alive)
+    try:
+        with reading(source), _open(source) as stream:
+            return _read(source, wanted, stream, alive)
+    except UnicodeDecodeError as error:
+        problem = f"is not text in UTF-8: {error.object[error.start]:#04x} is none of its bytes"
+        raise DataError(source.path, "", problem, "save it as UTF-8 (in a spreadsheet: CSV UTF-8)") from None
 
 
 def _open(source: SourceConfig) -> TextIO:
@@ -57,7 +63,7 @@ def _read(source: SourceConfig, wanted: Wanted, stream: TextIO, alive: Alive) ->
     cells = csv.reader(_lines(source, stream), delimiter=source.delimiter, strict=True)
     try:
         header = [name.strip() for name in next(cells, [])]
-        _check_header(source, header)
+        _check_header(source, header, wanted)
         at = {name: header.index(name_in_file(source, name, header)) for name in (*wanted.numbers, *wanted.labels)}
         numbers: dict[str, list[Numbers]] = {name: [] for name in wanted.numbers}
         labels: dict[str, list[Labels]] = {name: [] for name in wanted.labels}
@@ -94,9 +100,13 @@ def _lines(source: SourceConfig, stream: TextIO) -> Iterator[str]:
         yield line
 
 
-def _check_header(source: SourceConfig, header: list[str]) -> None:
+def _check_header(source: SourceConfig, header: list[str], wanted: Wanted) -> None:
     if not header:
         raise DataError(source.path, "", "is empty", "its first line must name the columns")
+    asked = [source.columns.get(name, name) for name in (*wanted.numbers, *wanted.labels)]
+    if len(header) == 1 and header[0] not in asked and any(mark in header[0] for mark in DELIMITERS):
+        problem = f"is one column, {header[0]!r}: its cells are not parted by {source.delimiter!r}"
+        raise DataError(source.path, "line 1", problem, "write it with commas, or set `delimiter` of a device's [data]")
     for name in header:
         if header.count(name) > 1:
             problem = f"{header.count(name)} columns are called so"

@@ -2,7 +2,7 @@
 
 import math
 import zipfile
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -51,14 +51,34 @@ def _read_array(source: SourceConfig, name: str, archive: zipfile.ZipFile) -> Ar
     present = [entry.removesuffix(".npy") for entry in archive.namelist() if entry.endswith(".npy")]
     entry = archive.getinfo(name_in_file(source, name, present) + ".npy")
     with archive.open(entry) as stream:  # numpy allocates what the header claims, so compare it with what is there
-        version = npy.read_magic(stream)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read_header(stream)
-        if not dtype.hasobject and stream.tell() + math.prod(shape) * dtype.itemsize != entry.file_size:
+        check_plain(source, name, dtype)
+        if stream.tell() + math.prod(shape) * dtype.itemsize != entry.file_size:
             raise DataError(source.path, name, f"does not hold the {shape} that its header claims", "write it anew")
     with archive.open(entry) as stream:
         array: Array = npy.read_array(stream, allow_pickle=False)
     return array
+
+
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether by columns, and type of an array in numpy's format; nothing that the header claims is believed.
+
+    Raises:
+        ValueError: it is in another format.
+    """
+    version = npy.read_magic(stream)
+    return (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(stream)
+
+
+def check_plain(source: SourceConfig, name: str, dtype: np.dtype[Any]) -> None:
+    """Refuse an array that only unpickling could read, which may run anything.
+
+    Raises:
+        DataError: it holds Python objects.
+    """
+    if dtype.hasobject:
+        remedy = "store numbers or text, as with array.astype(float) or array.astype(str)"
+        raise DataError(source.path, name, "holds Python objects, which are never unpickled", remedy)
 
 
 def _check_rows(source: SourceConfig, arrays: dict[str, Array]) -> None:

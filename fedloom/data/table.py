@@ -60,7 +60,7 @@ def name_in_file(source: SourceConfig, wanted: str, present: Iterable[str]) -> s
     close = closest(name, names)
     hint = f"did you mean {close!r}? " if close else ""
     shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-    remedy = f"{hint}map it with `columns` or choose another file"
+    remedy = f"{hint}correct the name in the job, or map it with `columns` of a device's [data]"
     raise DataError(source.path, wanted, f"the file has no {name!r}, only {shown or 'no columns'}", remedy)
 
 
@@ -76,9 +76,12 @@ def reading(source: SourceConfig, *decoder_errors: type[Exception]) -> Iterator[
         yield
     except FileNotFoundError:
         raise DataError(source.path, "", "there is no such file", "check the path") from None
+    except IsADirectoryError:
+        raise DataError(source.path, "", "is a folder, not a file", "name a file in it") from None
     except unreadable as error:
+        why = (isinstance(error, OSError) and error.strerror) or error
         remedy = "check its permissions and that it is complete"
-        raise DataError(source.path, "", f"cannot be read ({error})", remedy) from None
+        raise DataError(source.path, "", f"cannot be read ({why})", remedy) from None
 
 
 def too_long(source: SourceConfig) -> DataError:

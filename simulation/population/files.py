@@ -23,11 +23,12 @@ def find_sources(folder: Path, count: int) -> list[Path]:
     """
     if not folder.is_dir():
         remedy = "name the folder with --data; an example's README says how to make its data"
-        raise InputError(str(folder), "", "there is no such folder", remedy)
+        problem = "is a file, not a folder" if folder.exists() else "there is no such folder"
+        raise InputError(str(folder), "", problem, remedy)
     files = sorted(path for path in folder.iterdir() if path.name.endswith(tuple(ENDINGS)))
     if len(files) < max(1, count):
-        remedy = f"add files ending in {', '.join(ENDINGS)}"
-        raise InputError(str(folder), "", f"holds {len(files)} data files for {max(1, count)} devices", remedy)
+        problem = f"holds {len(files)} data files for {count} devices" if files else "holds no data file"
+        raise InputError(str(folder), "", problem, f"add files ending in {', '.join(ENDINGS)}")
     return files[:count] if count else files
 
 

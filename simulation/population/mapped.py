@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
+
+from fedloom.data.npz_source import read_header
 
 
 class Mapped(np.memmap[Any, np.dtype[np.float32]]):
@@ -39,8 +40,6 @@ def map_npy(path: Path) -> Mapped | None:
         ValueError: it is no such file.
     """
     with path.open("rb") as stream:
-        version = npy.read_magic(stream)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, is_fortran, dtype = read_header(stream)
         offset = stream.tell()
     if dtype != np.dtype(np.float32) or is_fortran or len(shape) != 2 or offset % dtype.itemsize:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from fedloom.data.config import SourceConfig
-from fedloom.data.npz_source import to_labels, to_numbers
-from fedloom.data.prepare import reader_of
+from fedloom.data.npz_source import check_plain, read_header, to_labels, to_numbers
+from fedloom.data.prepare import ENDINGS, reader_of
 from fedloom.data.table import Labels, Table, Wanted, name_in_file, nobody_watches
 from fedloom.errors import DataError
 from simulation.population.mapped import map_npy
@@ -39,6 +39,9 @@ def read(source: SourceConfig, wanted: Wanted) -> Table:
         return _read_folder(source, path, wanted)
     if path.name.lower().endswith(PARQUET):
         return read_parquet(source, wanted)
+    if not path.name.lower().endswith(tuple(ENDINGS)):
+        problem = f"has none of the endings {', '.join((*ENDINGS, PARQUET))}"
+        raise DataError(source.path, "", problem, "rename it, or write it in one of these forms")
     return reader_of(source)(source, wanted, nobody_watches)
 
 
@@ -58,9 +61,14 @@ def _read_folder(source: SourceConfig, folder: Path, wanted: Wanted) -> Table:
 
 def _open_npy(source: SourceConfig, path: Path) -> Labels:
     try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        with path.open("rb") as stream:
+            check_plain(source, path.name, read_header(stream)[2])
+        array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, EOFError, ValueError) as error:
         raise DataError(source.path, path.name, f"cannot be read ({error})", "write it with numpy.save") from None
+    if array.ndim == 0:
+        raise DataError(source.path, path.name, "is a single value", "give it one row a sample")
+    return array
 
 
 def _agreeing(source: SourceConfig, table: Table) -> Table:

@@ -54,9 +54,9 @@ def read_trace(path: Path, clients: int) -> Trace:
         DataError: the file cannot be read, or says something impossible.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = _rows(csv.reader(file), str(path), clients)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(str(path), "", f"cannot be read ({error})", "name a CSV file beside the job") from None
     order = np.lexsort((rows[:, 1], rows[:, 0]))
     return _joined(rows[order], clients)

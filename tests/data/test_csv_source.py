@@ -55,7 +55,9 @@ def test_missing_file(tmp_path):
 
 def test_folder_instead_of_file(tmp_path):
     (tmp_path / "folder.csv").mkdir()
-    assert "cannot be read" in refused(SourceConfig(str(tmp_path / "folder.csv")))
+    assert "folder.csv: is a folder, not a file; name a file in it" in refused(
+        SourceConfig(str(tmp_path / "folder.csv"))
+    )
 
 
 def test_not_gzip(tmp_path):
@@ -71,10 +73,22 @@ def test_damaged_gzip(tmp_path: Path, good, damage):
     assert "cannot be read" in refused(SourceConfig(str(path)))
 
 
-def test_not_text(tmp_path):
+@pytest.mark.parametrize(("body", "byte"), [(b"\xff\xfe,1,2\n", "0xff"), ("1,2,gr\u00fcn\n".encode("latin-1"), "0xfc")])
+def test_not_text(tmp_path, body, byte):
     path = tmp_path / "data.csv"
-    path.write_bytes(b"ax,ay,move\n\xff\xfe,1,2\n")
-    assert "cannot be read" in refused(SourceConfig(str(path)))
+    path.write_bytes(b"ax,ay,move\n" + body)
+    assert f"is not text in UTF-8: {byte} is none of its bytes; save it as UTF-8" in refused(SourceConfig(str(path)))
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_cells_parted_by_something_else(csv_file, good, mark):
+    text = refused(csv_file(good.replace(",", mark)))
+    assert "line 1: is one column, 'recording" in text
+    assert "its cells are not parted by ','; write it with commas, or set `delimiter`" in text
+
+
+def test_a_lone_column_may_be_called_as_it_is(csv_file):
+    assert read_csv(csv_file("a;b\n1\n"), Wanted(("a;b",), ())).numbers["a;b"].tolist() == [1.0]
 
 
 @pytest.mark.parametrize("text", ["", "\n"])

@@ -125,6 +125,11 @@ def test_sources_are_the_data_files_of_a_folder_in_order(tmp_path: Path) -> None
         find_sources(tmp_path, 4)
     with pytest.raises(InputError, match="there is no such folder"):
         find_sources(tmp_path / "none", 0)
+    with pytest.raises(InputError, match=r"a.csv.gz: is a file, not a folder; name the folder with --data"):
+        find_sources(tmp_path / "a.csv.gz", 0)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: holds no data file; add files ending in .csv"):
+        find_sources(tmp_path / "empty", 0)
 
 
 @pytest.mark.parametrize(

@@ -101,12 +101,30 @@ def test_another_process_maps_it_again(tmp_path) -> None:
         ({"x": X}, "the file has no 'y', only x"),
         ({"x": X, "y": Y[:5]}, r"has arrays of 8 \(x\), 5 \(y\) rows; give every array the same number"),
         ({"x": X[:0], "y": Y[:0]}, "rows; give every array the same number of rows, one at least"),
-        ({"x": X, "y": Y.astype(object)}, "y.npy: cannot be read"),
+        ({"x": X, "y": Y.astype(object)}, "y.npy: holds Python objects, which are never unpickled; store numbers"),
+        ({"x": X, "y": np.array(1)}, "y.npy: is a single value; give it one row a sample"),
     ],
 )
 def test_a_bad_folder_is_refused(tmp_path, arrays, message) -> None:
     with pytest.raises(DataError, match=message):
         read(save_folder(tmp_path / "pool", **arrays))
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\x93NUMPY\x01\x00", bytes(200)])
+def test_what_is_no_npy_file_is_refused_without_advice_to_unpickle_it(tmp_path, content) -> None:
+    folder = save_folder(tmp_path / "pool", x=X, y=Y)
+    (folder / "x.npy").write_bytes(content)
+    with pytest.raises(DataError, match=r"x.npy: cannot be read .*; write it with numpy.save$") as raised:
+        read(folder)
+    assert "pickle" not in str(raised.value)
+
+
+def test_another_ending_is_refused_with_those_that_there_are(tmp_path) -> None:
+    (tmp_path / "all.xlsx").touch()
+    with pytest.raises(
+        DataError, match=r"has none of the endings .csv, .csv.gz, .npz, .parquet; rename it, or write it"
+    ):
+        read(tmp_path / "all.xlsx")
 
 
 def test_a_table_is_read_by_its_columns(tmp_path) -> None:

@@ -130,6 +130,15 @@ def test_a_trace_that_says_something_impossible_is_refused(trace, text, message)
         trace(text)
 
 
+def test_a_spreadsheet_s_byte_order_mark_is_no_part_of_the_first_name(trace):
+    assert trace("\ufeffclient,from_s,to_s\n0,1,2\n").begins_s.tolist() == [1.0]
+
+
+def test_what_csv_itself_cannot_read_is_refused(trace):
+    with pytest.raises(DataError, match=r"trace.csv: cannot be read \(field larger than field limit"):
+        trace("client,from_s,to_s\n" + "1" * 200_000 + ",1,2\n")
+
+
 def test_a_trace_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         read_trace(tmp_path / "none.csv", 2)
