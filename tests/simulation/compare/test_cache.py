@@ -67,8 +67,8 @@ def test_other_code_makes_another_run(write_job, monkeypatch):
 def test_what_is_damaged_or_not_there_is_not_known(tmp_path):
     known = Cache(tmp_path / "runs")
     assert known.load("a") is None
-    known.store("a", History(job="j", rounds=[0]).to_json())
-    assert known.load("a") == History(job="j", rounds=[0])
+    known.store("a", History(job="j", rounds=[0], metrics=[{}]).to_json())
+    assert known.load("a") == History(job="j", rounds=[0], metrics=[{}])
     (tmp_path / "runs" / "a.json").write_bytes(b'{"rounds": [0')
     assert known.load("a") is None
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["a.json"]
