@@ -103,7 +103,7 @@ def _dealt(job: Job, simulation: Simulation, parts: _Parts, column: Labels | Non
 
 
 def _drawn(job: Job, simulation: Simulation, parts: _Parts, where: str, seed: int) -> Drawn:
-    drawn.check_drawn(simulation, where)
+    drawn.check_drawn(simulation, len(parts.rows), where)
     law = drawn.law(simulation, parts.rows, parts.classes, seed)
     check_trained(job, drawn.smallest(simulation, job.data.holdout), parts.classes, where)
     view = _view(simulation, seed)

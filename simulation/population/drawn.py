@@ -12,12 +12,17 @@ from simulation.population.laws import ByClass, ByQuantity, Pieces, Size, Unifor
 from simulation.population.lazy import Law
 
 
-def check_drawn(simulation: Simulation, where: str) -> None:
-    """Refuse options that have no meaning here.
+def check_drawn(simulation: Simulation, rows: int, where: str) -> None:
+    """Refuse options that have no meaning here, where so many rows may be drawn from.
 
     Raises:
         ConfigError: names one.
     """
+    if _differ(simulation) and simulation.samples > rows:
+        problem = (
+            f"{simulation.samples:,} on average, but no client draws more than the {rows:,} samples that there are"
+        )
+        raise ConfigError(where, "simulation.samples", problem, f"set it to {rows:,} at most")
     partition, field = simulation.partition, "simulation.partition.min_samples"
     if partition.min_samples and partition.balanced:
         problem = f"each client draws simulation.samples = {simulation.samples}"
@@ -44,7 +49,11 @@ def law(simulation: Simulation, rows: Rows, classes: NDArray[np.int64], seed: in
 
 def smallest(simulation: Simulation, holdout: Holdout) -> NDArray[np.int64]:
     """(1,) training samples of a client who has as few as there may be."""
-    partition = simulation.partition
-    differ = partition.method == "quantity" or (partition.method == "dirichlet" and not partition.balanced)
-    total = np.array([partition.fewest if differ else simulation.samples])
+    total = np.array([simulation.partition.fewest if _differ(simulation) else simulation.samples])
     return total - held_out(total, holdout)
+
+
+def _differ(simulation: Simulation) -> bool:
+    """Whether clients draw unequally many."""
+    partition = simulation.partition
+    return partition.method == "quantity" or (partition.method == "dirichlet" and not partition.balanced)

@@ -49,7 +49,8 @@ class Attackers:
         """
         is_attacker = self.among(ids, round_number) & is_able
         if is_attacker.any() and self.attack.kind != "label_flip":
-            deltas[is_attacker] = self.forge(deltas[is_able], is_attacker[is_able], moved, round_number)
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused like anybody's
+                deltas[is_attacker] = self.forge(deltas[is_able], is_attacker[is_able], moved, round_number)
 
     def forge(self, deltas: Matrix, is_attacker: Mask, moved: Vector, round_number: int) -> Matrix:
         """(f, p) what the attackers among a round's devices send in the place of their rows of `deltas` (c, p).

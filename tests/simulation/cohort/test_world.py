@@ -149,6 +149,13 @@ def test_updates_of_nan_are_in_no_model(devices):
         assert [each[0].refused for each in federation.history.attempts] == [2] * 3
 
 
+@pytest.mark.parametrize("kind", ["sign_flip", "noise", "inner_product", "replay"])
+def test_lies_beyond_all_numbers_are_refused_like_anybody_s(kind):
+    """And without a warning, which would be an error here."""
+    given = job(simulation={"attack": {"kind": kind, "share": 0.34, "strength": 1e300, "start": 2}})
+    assert run(given).history.updates == [6, 4, 4]
+
+
 def test_a_rule_that_knows_who_is_slow_asks_the_fast():
     """`oort` explores at first; then it leaves those out that are much slower than the others."""
     options = {"penalty": 10.0, "preferred": 0.5, "exploration_decay": 0.8, "exploration_min": 0.0, "cut_off": 1.0}

@@ -217,6 +217,11 @@ def test_numbers_to_predict_are_dealt_out_too() -> None:
             "simulation.partition.min_samples: 6 is more than the average, simulation.samples = 5",
         ),
         (
+            {"dataset": "digits", "clients": 9, "samples": 1798, "partition": {"method": "quantity"}},
+            10,
+            "simulation.samples: 1,798 on average, but no client draws more than the 1,797 samples .*; set it to 1,797",
+        ),
+        (
             {"dataset": "diabetes", "clients": 2, "partition": {"method": "features", "rotation": 9.0}},
             0,
             "simulation.partition.rotation: only square images can be turned, and a sample has 10",
