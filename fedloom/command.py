@@ -36,7 +36,9 @@ COMMANDS = {
     "broker": Command("aggregator.broker.cli", "server", "configure a broker: access list, certificates, limits"),
     "flower": Command("aggregator.flower.cli", "server,flower", "run an unmodified Flower ServerApp on the federation"),
     "doctor": Command("aggregator.doctor_cli", "server", "check clock, keys, disk and broker, and say what to do"),
-    "simulate": Command("simulation.cli", "sim", "run a job on this machine: a broker, an aggregator and its devices"),
+    "simulate": Command(
+        "simulation.cli", "sim", "run a job over virtual clients, or with a local fleet of real daemons"
+    ),
     "partition": Command("simulation.partition_cli", "sim", "show who has which samples in a job's simulation"),
     "compare": Command("simulation.compare.cli", "sim", "simulate jobs and their sweeps, and set them side by side"),
     "demo": Command("simulation.demo_cli", "sim", "watch a fleet learn from real recordings, in about a minute"),

@@ -42,7 +42,9 @@ def simulate(
     rounds: Annotated[int, typer.Option(min=0, help="In the place of the job's rounds.count; 0: that.")] = 0,
     processes: Annotated[int, typer.Option(min=0, help="processes: so many of the data files; 0: all.")] = 0,
     data: Annotated[Path | None, typer.Option(help="Folder with a file a device; default: data beside JOB.")] = None,
-    root_set: Annotated[Path | None, typer.Option(metavar="FILE", help="The aggregator's own samples.")] = None,
+    root_set: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The aggregator's samples, for fltrust.")
+    ] = None,
     out: Out = None,
     broker: WhichBroker = "auto",
     as_json: AsJson = False,

@@ -1,6 +1,5 @@
 """What happened in a run, whichever engine ran it."""
 
-import importlib.util
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from fedloom.suggest import closest
 from fedloom.wire.messages import Phase
 from simulation.choice import check_choice
 from simulation.curves import crossing
+from simulation.extras import require
 from simulation.world.summary import Attempt
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class History(msgspec.Struct):
         Raises:
             InputError: a figure was not measured, a cost is not known, or matplotlib is not installed.
         """
-        _require("matplotlib", "History.plot", "fedloom[sim]")
+        require("matplotlib", "History.plot", "fedloom[sim]")
         from simulation import plots  # takes half a second, and not every run is drawn
 
         return plots.run_curves(self, figures or (self.headline,), against)
@@ -217,7 +217,7 @@ class History(msgspec.Struct):
         Raises:
             InputError: pandas is not installed.
         """
-        _require("pandas", "History.to_pandas", "pandas")
+        require("pandas", "History.to_pandas", "pandas")
         import pandas as pd
 
         return pd.DataFrame(self.columns()).astype({"round": int}).set_index("round")
@@ -259,12 +259,6 @@ def record(notices: Iterable[AnyNotice], history: History) -> Iterator[AnyNotice
     for notice in notices:
         history.add(notice)
         yield notice
-
-
-def _require(module: str, what: str, package: str) -> None:
-    """Refuse to go on without an optional part."""
-    if importlib.util.find_spec(module) is None:
-        raise InputError(what, "", f"{module} is not installed", f"run: pip install '{package}'")
 
 
 def _with_nan(node: object) -> object:

@@ -13,6 +13,7 @@ from rich.table import Table
 from fedloom.errors import InputError
 from fedloom.job import Job, load_job
 from simulation.directory import check_file
+from simulation.extras import require
 from simulation.population.build import build
 from simulation.population.summary import Summary, summarise
 
@@ -45,6 +46,7 @@ def partition(
         raise InputError(str(out), "--out", "is no picture that can be written", f"end it in {', '.join(PICTURES)}")
     if out:
         check_file(out, "--out")
+        require("matplotlib", "fedloom partition --out", "fedloom[sim]")
     job = load_job(job_path)
     summary = summarise(build(job, job_path, job.seed, data), len(job.data.classes), job.seed)
     if out:

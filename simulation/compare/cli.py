@@ -22,6 +22,7 @@ from simulation.compare.progress import following
 from simulation.compare.rows import Findings, findings
 from simulation.compare.work import simulate_run
 from simulation.directory import check_folder, check_new, new_directory
+from simulation.extras import require
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 _WHERE = "fedloom compare"
@@ -41,9 +42,13 @@ def compare_jobs(
     job_paths: Annotated[list[Path], typer.Argument(metavar="JOB", help="Job files, with [sweep] or without.")],
     figure: Annotated[str, typer.Option(help="What to compare by; default: accuracy or its like.")] = "",
     target: Annotated[float | None, typer.Option(help="Tell what it costs until the figure reaches this.")] = None,
-    root_set: Annotated[Path | None, typer.Option(metavar="FILE", help="The aggregator's own samples.")] = None,
+    root_set: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The aggregator's samples, for fltrust.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Runs at a time, a core each; 0: one a core.")] = 0,
-    cache: Annotated[Path | None, typer.Option(help="Folder of runs done before; default: ~/.cache/fedloom.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of runs done before; default: ~/.cache/fedloom/runs.")
+    ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Do every run, and keep none.")] = False,
     out: Annotated[Path | None, typer.Option(help="New or empty directory for an HTML report and its figures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON object.")] = False,
@@ -97,6 +102,7 @@ def _check_places(out: Path | None, cache: Path | None, no_cache: bool) -> None:
     """
     if out:
         check_new(out)
+        require("matplotlib", f"{_WHERE} --out", "fedloom[sim]")
     if cache and no_cache:
         raise InputError(_WHERE, "--cache", f"{cache} is given beside --no-cache", "leave one of the two out")
     if not no_cache:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fedloom.data.table import Table
+from simulation.extras import require
 
 SHAPES = {"breast_cancer": (569, 30, 2), "diabetes": (442, 10, 0), "digits": (1797, 64, 10), "iris": (150, 4, 3),
           "wine": (178, 13, 3)}  # fmt: skip
@@ -15,7 +16,11 @@ _SCALES = {"digits": 16.0}
 def load(name: str) -> Table:
     """`x` (n, d) and `y` (n,): class numbers, or the number to predict. In a random order that is always the same: some
     of these sets are sorted by class, and the last rows may be what is held out.
+
+    Raises:
+        InputError: scikit-learn is not installed.
     """
+    require("sklearn", f"data set {name}", "fedloom[sim]")
     import sklearn.datasets  # takes a second
 
     x, y = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
