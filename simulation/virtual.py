@@ -3,12 +3,14 @@
 import os
 from functools import partial
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from fedloom.errors import InputError
 from fedloom.job import Job
+from fedloom.learning.spec import ModelSpec
 from simulation.children import check_workers
 from simulation.cohort.crew import MakeCrew, OneHand
 from simulation.cohort.cutting import training_flop
@@ -21,8 +23,10 @@ from simulation.root_set import open_root_set
 
 _WORTH_WORKERS_FLOP = 3e11
 """Some seconds: less is over before processes have started."""
-_WORTH_COMPILED_FLOP, _WORTH_COMPILED_WEIGHTS = 1e12, 50
-"""Some ten seconds with numpy: of less, loading the compiled kernel takes what it saves. Tiny models gain nothing."""
+_WORTH_COMPILED_FLOP = 1e12
+"""Some ten seconds with numpy: of less, loading the compiled kernel takes what it saves."""
+_MOST_PADDING, _LANES = 4, 16
+"""Times the weights that the compiled kernel, with rows of whole vectors, may work on and still gain something."""
 _ASKED = 1000
 """Clients of a large population that stand for all."""
 
@@ -58,12 +62,18 @@ def backend_of(choice: Choice, job: Job, population: Population) -> Backend:
         InputError: it is not installed.
     """
     if choice == "auto":
-        is_large = job.model.layout().size >= _WORTH_COMPILED_WEIGHTS and _flop(job, population) > _WORTH_COMPILED_FLOP
-        return "numba" if is_large and find_spec("numba") else "numpy"
+        is_worth_it = _fills_vectors(job.model) and _flop(job, population) > _WORTH_COMPILED_FLOP
+        return "numba" if is_worth_it and find_spec("numba") else "numpy"
     if not find_spec(choice):
         remedy = f"install it with pip install {choice}, or take --backend numpy"
         raise InputError("fedloom simulate", "--backend", f"{choice} is not installed", remedy)
     return choice
+
+
+def _fills_vectors(spec: ModelSpec) -> bool:
+    """A linear model with one output does not."""
+    padded = sum((fan_in + 1) * -(-fan_out // _LANES) * _LANES for fan_in, fan_out in pairwise(spec.widths))
+    return padded <= _MOST_PADDING * spec.layout().size
 
 
 def crew(job: Job, population: Population, workers: int = 0) -> MakeCrew:

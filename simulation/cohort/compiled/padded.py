@@ -38,7 +38,8 @@ class Padded:
         self.layers: NDArray[np.intp] = np.array(layers, np.intp)
 
     def _layer(self, fan_in: int, fan_out: int) -> list[int]:
-        deep, wide, row = _up(fan_in + 1, TILE), _up(fan_out, self.lanes), _up(fan_in + 1, self.lanes)
+        deep, wide = _up(fan_in + 1, TILE), _up(fan_out, self.lanes)
+        row = _up(deep, self.lanes)  # `add_update` reads so many, and `forward` writes whole vectors
         layer = [fan_in, deep, fan_out, wide, self.weights, self.inputs, row, self.deltas]
         self.weights += deep * wide
         self.inputs += self.rows * row

@@ -15,6 +15,8 @@ _SPARSE, _WIDE = 0.4, 256
 with 64 features they take more).
 """
 _LOOKED_AT = 1_000
+_MOST = 1 << 27
+"""Numbers: of a larger pool, which may be a file, a copy of what is not zero would take too much memory."""
 
 
 class Pool(NamedTuple):
@@ -33,7 +35,7 @@ def pool_of(shards: Shards) -> Pool:
     """Sparse, if it pays."""
     x = shards.x
     seen = x[:: max(1, len(x) // _LOOKED_AT)]
-    if x.shape[1] < _WIDE or np.count_nonzero(seen) > _SPARSE * seen.size:
+    if x.shape[1] < _WIDE or x.size > _MOST or np.count_nonzero(seen) > _SPARSE * seen.size:
         return Pool(x, np.zeros(1, np.intp), np.empty(0, np.uint32), np.empty(0, x.dtype))
     starts = np.zeros(len(x) + 1, np.intp)
     np.cumsum(np.count_nonzero(x, axis=1), out=starts[1:])

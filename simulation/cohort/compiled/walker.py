@@ -18,8 +18,8 @@ from simulation.cohort.schedule import Schedule
 from simulation.cohort.shards import Converted, Shards
 from simulation.cohort.steps import Rows
 
-_MASKS = 1 << 24
-"""Numbers, of the steps that are taken at once."""
+_AT_ONCE = 1 << 22
+"""Rows, and numbers of dropout's masks, of the steps that are taken in one call."""
 _OPTIMISERS = {"sgd": SGD, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM}
 
 
@@ -30,7 +30,7 @@ class Compiled:
         self, spec: ModelSpec, plan: TrainPlan, clients: int, batch: int, dtype: DTypeLike, pools: Converted[Pool]
     ) -> None:
         padded = Padded(spec, batch, dtype)
-        self.stride = max(1, _MASKS // (clients * padded.inputs)) if spec.dropout else _MASKS
+        self.stride = max(1, _AT_ONCE // (clients * (padded.inputs if spec.dropout else batch)))
         self._plan, self._padded, self._pools = plan, padded, pools
         self._dropout, self._group = spec.dropout, (clients, batch)
         is_direct = plan.optimiser == "sgd" and not plan.clip_norm and not plan.l1

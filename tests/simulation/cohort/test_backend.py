@@ -11,7 +11,7 @@ import fedloom
 from fedloom.command import main
 from fedloom.job import load_job
 from simulation.cohort.kernels import Choice
-from simulation.virtual import federation
+from simulation.virtual import backend_of, federation
 
 JOB = """
 name = "digits"
@@ -58,6 +58,8 @@ def test_the_compiled_kernel_is_chosen_for_long_runs(job: Path, monkeypatch: pyt
     long = msgspec.structs.replace(short, rounds=msgspec.structs.replace(short.rounds, count=1_000_000))
     assert federation(short, job).lead.endswith("weights")
     assert "compiled" in federation(long, job).lead
+    narrow = msgspec.structs.replace(long, model=msgspec.structs.replace(long.model, outputs=1, hidden=(1,)))
+    assert backend_of("auto", narrow, federation(long, job).population) == "numpy"
     monkeypatch.setitem(sys.modules, "numba", None)
     assert federation(long, job).lead.endswith("weights")
 
