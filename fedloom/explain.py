@@ -65,7 +65,10 @@ def _remedy(problem: str, kind: type, steps: Steps, value: object) -> str:
     if problem.startswith("Expected `array`"):
         return f"make it a list: [{msgspec.json.encode(value).decode()}]"
     *tables, key = steps or ("",)
-    choices = _choices_in(_fields_at(kind, tables).get(str(key))) if isinstance(value, str) else []
+    annotation = _fields_at(kind, tables).get(str(key)) if isinstance(value, str) else None
+    if "regex" in problem and (wanted := _described(annotation)):
+        return f"write {wanted}"
+    choices = _choices_in(annotation)
     return f"choose one of {', '.join(choices)}" if choices else "correct the value"
 
 
@@ -159,6 +162,12 @@ def _choices_in(annotation: Any) -> list[str]:
     if get_origin(annotation) is Literal:
         return [each for each in get_args(annotation) if isinstance(each, str)]
     return [each for part in get_args(annotation) for each in _choices_in(part)]
+
+
+def _described(annotation: Any) -> str:
+    """What a pattern means in words, where its Meta says so."""
+    metas = (meta for meta in getattr(annotation, "__metadata__", ()) if isinstance(meta, msgspec.Meta))
+    return next((meta.description for meta in metas if meta.description), "")
 
 
 def _value_at(tree: object, steps: Sequence[str | int]) -> object:

@@ -23,6 +23,7 @@ class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: dict[str, tuple[int, ...]] = {}
     labels: dict[str, dict[str, int]] = {}
     last: int = 0
+    title: Annotated[str, msgspec.Meta(pattern=r"^[a-z]+\Z", description="lower-case letters")] = "a"
 
 
 @pytest.fixture
@@ -54,6 +55,10 @@ def refusal(file, text, **overlay):
         ("hue = 'blu'\n[broker]\nhost='a'", "hue: 'blu': invalid enum value 'blu'; choose one of red, blue"),
         (f"last = {2**63}\n[broker]\nhost='a'", "last: 9223372036854775808 is too large a number; correct the value"),
         ("names = 'a'\n[broker]\nhost='a'", "names: 'a': expected `array`, got `str`; make it a list: [\"a\"]"),
+        (
+            "title = 'A'\n[broker]\nhost='a'",
+            "title: 'A': expected `str` matching regex '^[a-z]+\\\\Z'; write lower-case letters",
+        ),
         ("hue = 3\n[broker]\nhost='a'", "hue: 3: expected `str`, got `int`; correct the value"),
     ],
 )

@@ -15,7 +15,8 @@ from fedloom.learning.spec import ModelSpec
 from fedloom.simulated import Simulation
 from fedloom.sweep import Sweep
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
+_LETTERS = "lower-case letters, digits, - and _, 64 at most, of which the first is a letter or a digit"
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z", description=_LETTERS)]
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
