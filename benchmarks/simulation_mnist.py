@@ -1,6 +1,6 @@
 """MNIST to 97 % with the 2NN and the engine `cohort`, 100 clients of whom 10 are in a round: prints JSON.
 
-python benchmarks/simulation_mnist.py WORKERS
+python benchmarks/simulation_mnist.py WORKERS [BACKEND]
 """
 
 import json
@@ -8,10 +8,12 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 from aggregator.notices import RoundClosed
 from fedloom import config
 from fedloom.job import Job
+from simulation.cohort.kernels import Choice
 from simulation.virtual import federation
 
 TARGET = 0.97
@@ -50,7 +52,8 @@ def since_exec_s() -> float:
 
 def main() -> None:
     """A round's accuracy is that of the model that it begins with."""
-    for notice in federation(job(), Path("job.toml"), workers=int(sys.argv[1])).run():
+    backend = cast("Choice", sys.argv[2] if len(sys.argv) > 2 else "auto")
+    for notice in federation(job(), Path("job.toml"), workers=int(sys.argv[1]), backend=backend).run():
         if isinstance(notice, RoundClosed) and notice.metrics.get("test_accuracy", 0.0) >= TARGET:
             print(json.dumps({"seconds": since_exec_s(), "rounds": notice.round - 1}))
             return
