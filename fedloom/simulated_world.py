@@ -127,7 +127,7 @@ class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     strength: _Positive = 1.0
     """Used by `sign_flip`, `noise`, `inner_product` and `replay`: times what it says."""
     start: Annotated[int, msgspec.Meta(ge=1)] = 1
-    """The first round in which they do."""
+    """The first round from whose model they do; what was begun before is honest, whenever it comes."""
 
 
 def check_devices(devices: Devices, where: str) -> None:

@@ -11,7 +11,7 @@ from simulation.cohort import reading
 from simulation.cohort.measuring import by_client, mean_losses, metric_sums
 from simulation.cohort.outcome import nothing
 from simulation.cohort.own import Own
-from simulation.cohort.sending import CONTROL, UPDATE, Sending
+from simulation.cohort.sending import CONTROL, UPDATE, Sending, changes
 from simulation.cohort.task import Common, Context, Mask, Outcome, Task
 from simulation.cohort.trainer import CohortFit
 from simulation.cohort.trainers import Trainers, Whose
@@ -51,7 +51,8 @@ class Chunk:
             self._measure_losses()
         keeps = self._outcome.keeps
         keeps[self._able] = True
-        controls = self._controls(deltas, self._train_everybody(deltas))
+        self._train_everybody(deltas)
+        controls = self._controls(deltas)
         trained = self._able
         residuals = self._send(deltas, controls)
         keeps[trained] = False
@@ -116,8 +117,8 @@ class Chunk:
         reason = "the global model's loss on this device's training samples is not finite"
         self._decline(able[~is_finite], reason)
 
-    def _train_everybody(self, deltas: Matrix) -> NDArray[np.float64]:
-        """Fill in deltas and figures; returns (c,) the sums of learning rates."""
+    def _train_everybody(self, deltas: Matrix) -> None:
+        """Fill in deltas and figures."""
         term = self._term()
         is_direct = len(self._able) == len(deltas) and deltas.shape[1] == self._common.weights.size
         fit = self._fit("everybody", self._common.plan, self._own.start, term, out=deltas if is_direct else None)
@@ -127,15 +128,13 @@ class Chunk:
             deltas[able] = fit.deltas[:, : deltas.shape[1]]
         if len(trained) < len(deltas):
             deltas[np.isin(np.arange(len(deltas)), trained, invert=True)] = 0.0
-        rate_sums = np.ones(len(deltas))
         found = (fit.samples, fit.steps, fit.loss_sum, fit.rate_sum)
-        given = (self._outcome.samples, self._outcome.steps, self._outcome.train_losses, rate_sums)
+        given = (self._outcome.samples, self._outcome.steps, self._outcome.train_losses, self._outcome.rate_sums)
         for figures, figure in zip(given, found, strict=True):
             figures[trained] = figure[is_sound]
         if self._own.method == "head":
             self._own.take(able, fit)
         self._decline(able[~is_sound], "training diverged: weights or loss are not finite")
-        return rate_sums
 
     def _fit(
         self,
@@ -165,27 +164,33 @@ class Chunk:
             return None
         return -own if control is None else control - own
 
-    def _controls(self, deltas: Matrix, rate_sums: NDArray[np.float64]) -> Matrix | None:
-        """(c, p): `scaffold_change` of each."""
+    def _controls(self, deltas: Matrix) -> Matrix | None:
+        """(c, p) what travels beside the deltas."""
         control = self._common.control
-        if control is None:
-            return None
-        changes = deltas * (-1.0 / rate_sums).astype(np.float32)[:, None]
-        changes -= control
-        return changes
+        return None if control is None else changes(deltas, self._outcome.rate_sums, control)
 
     def _send(self, deltas: Matrix, controls: Matrix | None) -> Matrix | None:
-        """Put in their places what arrives of them; returns (c, b) what the encoding has lost by now."""
-        sending = Sending(self._job, self._common.round, self._task.ids)
+        """Put in their places what arrives of them; returns (c, b) what the encoding has lost by now.
+
+        What is not sent as it was trained stays as it is: see `simulation.cohort.lies`.
+        """
+        sending, honest = Sending(self._job, self._common.round, self._task.ids), self._honest()
         residuals = self._task.residuals
         if residuals is None:
-            refused = sending.exchange(deltas, self._able, UPDATE)
+            refused = sending.exchange(deltas, honest, UPDATE)
         else:
-            refused, residuals = sending.with_feedback(deltas, self._able, residuals)
+            refused, residuals = sending.with_feedback(deltas, honest, residuals)
         self._refuse(refused, deltas)
         if controls is not None:
-            self._refuse(sending.exchange(controls, self._able, CONTROL), deltas)
+            self._refuse(sending.exchange(controls, np.intersect1d(honest, self._able), CONTROL), deltas)
         return residuals
+
+    def _honest(self) -> NDArray[np.intp]:
+        """(h,) the places of those that are able, and send what they have trained."""
+        attackers = self._context.attackers
+        if attackers is None:
+            return self._able
+        return self._able[~attackers.forging(self._task.ids[self._able], self._common.round)]
 
     def _refuse(self, refused: dict[int, str], deltas: Matrix) -> None:
         for place, reason in refused.items():

@@ -27,6 +27,7 @@ from simulation.cohort.choosing import Chooser
 from simulation.cohort.crew import Crew, MakeCrew
 from simulation.cohort.gathering import gather
 from simulation.cohort.kernels import Backend
+from simulation.cohort.lies import Liars
 from simulation.cohort.memory import ClientMemory
 from simulation.cohort.preparing import context_of, standardiser_of
 from simulation.cohort.round import Asked, Done, tested
@@ -144,12 +145,13 @@ class Federation:
         asked, done = gather(crew, context, self._clients, entrants, self._commons, step.round)
         admission, reason = Admission(done.is_able, ()), ""
         if trains:
-            self._attackers.spoil(asked.ids, done.deltas, done.is_able, self._moved, step.round)
+            liars = Liars(context, self._clients, self._commons, entrants.bases)
+            truth = liars.speak(asked, done, self._moved, step.round)
             admission = admit(done, self._job)
             done = counted(done, admission.is_in, context, common, asked)
             self._remember(step, entrants, asked, done, admission.is_in)
             reason = self._fuse(step, entrants, asked, done, admission)
-            self._clients.settled(asked, done, admission.is_in & (not reason), plan)
+            self._clients.settled(asked, done, admission.is_in & (not reason), plan, truth)
         metrics = {} if reason else self._metrics(done, trains)
         closed = _closed(step, done, admission.is_in, reason, metrics, time.monotonic() - began_s)
         if trains and not reason:

@@ -44,7 +44,10 @@ def gather(
         common, is_new = commons[base], base == number
         asked = clients.asked(entrants.ids[rows], entrants.evaluates[rows], common.weights, trains=common.trains)
         done = work(crew, context, common, asked, first_chunk=(number - base) * _CHUNKS, tests=is_new)
-        clients.settled(asked, done, admit(done, context.job).is_in, common.plan)
+        settled = done
+        if context.attackers is not None:  # what is lost of a lie is known when it is forged
+            settled = done._replace(is_able=done.is_able & ~context.attackers.forging(asked.ids, base))
+        clients.settled(asked, settled, admit(done, context.job).is_in, common.plan)
         parts.append(_Part(rows, asked, done._replace(deltas=done.deltas.copy())))
     asked, done = _together(entrants, parts)
     if context.test and done.test is None:
@@ -62,6 +65,7 @@ def _together(entrants: Entrants, parts: Sequence[_Part]) -> tuple[Asked, Done]:
         steps=np.concatenate([each.steps for each in done])[order],
         train_losses=np.concatenate([each.train_losses for each in done])[order],
         losses=np.concatenate([each.losses for each in done])[order],
+        rate_sums=np.concatenate([each.rate_sums for each in done])[order],
         is_able=np.concatenate([each.is_able for each in done])[order],
         reasons=sorted({reason for each in done for reason in each.reasons}),
         metrics=np.sum([each.metrics for each in done], axis=0),

@@ -13,6 +13,7 @@ def nothing(clients: int) -> Outcome:
         steps=np.zeros(clients, np.int64),
         train_losses=np.zeros(clients),
         losses=np.full(clients, np.nan),
+        rate_sums=np.ones(clients),
         declined={},
         keeps=np.zeros(clients, np.bool_),
     )

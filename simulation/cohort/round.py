@@ -35,6 +35,7 @@ class Done(NamedTuple):
     steps: NDArray[np.int64]
     train_losses: NDArray[np.float64]
     losses: NDArray[np.float64]
+    rate_sums: NDArray[np.float64]
     is_able: Mask
     """Who has not declined."""
     reasons: Sequence[str]
@@ -109,6 +110,7 @@ def _put_together(tasks: Sequence[Task], outcomes: Sequence[Outcome], deltas: Ma
         np.concatenate([outcome.steps for outcome in outcomes]),
         np.concatenate([outcome.train_losses for outcome in outcomes]),
         np.concatenate([outcome.losses for outcome in outcomes]),
+        np.concatenate([outcome.rate_sums for outcome in outcomes]),
         is_able,
         reasons,
         np.sum([outcome.metrics for outcome in outcomes], axis=0),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fedloom.errors import Reason, Refused
 from fedloom.job import Job
+from fedloom.learning.layout import Vector
 from fedloom.wire.encoding import decode, encode
 from simulation.cohort.rounding import ROUNDED
 from simulation.population.base import Ids, device_id
@@ -59,6 +60,13 @@ class Sending:
         """See `edge_client.training`."""
         seed = f"{self._job.seed}/{device_id(int(self._ids[place])).hex()}/{self._round}".encode()
         return int.from_bytes(sha256(purpose + seed).digest(), "big")
+
+
+def changes(deltas: Matrix, rate_sums: NDArray[np.float64], control: Vector) -> Matrix:
+    """(c, p): `fedloom.learning.corrections.scaffold_change` of each."""
+    found: Matrix = deltas * (-1.0 / rate_sums).astype(np.float32)[:, None]
+    found -= control
+    return found
 
 
 def _at_once(vectors: Matrix, able: NDArray[np.intp], rounded: Callable[[Matrix], None]) -> Refusals:

@@ -98,6 +98,8 @@ class Outcome(NamedTuple):
     """(c,) Σ of the samples' losses in the last epoch."""
     losses: NDArray[np.float64]
     """(c,) mean loss of the round's model before training; NaN unless the plan asks."""
+    rate_sums: NDArray[np.float64]
+    """(c,) Σ of the steps' learning rates; 1 for who has not trained."""
     declined: dict[int, str]
     """Place in the chunk → why it cannot take part."""
     keeps: Mask

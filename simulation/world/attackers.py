@@ -1,4 +1,8 @@
-"""Who of the simulated devices lies, and what they send."""
+"""Who of the simulated devices lies, and what they make up.
+
+They attack with what they train from the model of round `start` on. What was begun before is honest, also where it
+comes later, as it may in an asynchronous job: with wrong labels it must have been trained, and all kinds begin alike.
+"""
 
 import numpy as np
 
@@ -29,28 +33,21 @@ class Attackers:
         """Whether they train with the wrong labels."""
         return self.attack.kind == "label_flip"
 
-    def among(self, ids: Ids, round_number: int) -> Mask:
-        """(c,) who attacks in this round."""
-        if not self._count or round_number < self.attack.start:
+    def among(self, ids: Ids, bases: int | Ids) -> Mask:
+        """(c,) who attacks, of those that train from the models of rounds `bases`: one, or one for each."""
+        is_time: Mask = np.broadcast_to(np.asarray(bases) >= self.attack.start, len(ids))
+        if not self._count or not is_time.any():
             return np.zeros(len(ids), np.bool_)
-        result: Mask = Draws(self._seed).place(Stream.ATTACKERS, ids, self._clients) < self._count
+        result: Mask = is_time & (Draws(self._seed).place(Stream.ATTACKERS, ids, self._clients) < self._count)
         return result
 
+    def forging(self, ids: Ids, bases: int | Ids) -> Mask:
+        """(c,) who of them sends something else than what it has trained."""
+        return self.among(ids, bases) & (not self.flip_labels)
+
     def refused(self, ids: Ids, round_number: int) -> Mask:
-        """(c,) whose updates of this round will not be admitted, as anybody can tell beforehand."""
+        """(c,) whose updates from this round's model will not be admitted, as anybody can tell beforehand."""
         return self.among(ids, round_number) & (self.attack.kind == "nan")
-
-    def spoil(self, ids: Ids, deltas: Matrix, is_able: Mask, moved: Vector, round_number: int) -> None:
-        """Put what the attackers send in the place of their rows of `deltas` (c, p): of those that send anything.
-
-        No encoding is between: what arrives is what was forged.
-
-        `moved` (p,) is what the last round has added to the model.
-        """
-        is_attacker = self.among(ids, round_number) & is_able
-        if is_attacker.any() and self.attack.kind != "label_flip":
-            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused like anybody's
-                deltas[is_attacker] = self.forge(deltas[is_able], is_attacker[is_able], moved, round_number)
 
     def forge(self, deltas: Matrix, is_attacker: Mask, moved: Vector, round_number: int) -> Matrix:
         """(f, p) what the attackers among a round's devices send in the place of their rows of `deltas` (c, p).

@@ -3,6 +3,8 @@
 Give it jobs with full batches: then nothing depends on the order of samples.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 
 from edge_client.variate import Variate
@@ -23,7 +25,8 @@ from strategies import ClientUpdate, UpdatesInMemory, create_for
 class Devices:
     """Everybody takes part in each round."""
 
-    def __init__(self, job: Job, clients: list[Prepared]) -> None:
+    def __init__(self, job: Job, clients: list[Prepared], liars: Collection[int] = ()) -> None:
+        """`liars` say from the round `attack.start` on that they went the other way: a hostile daemon's one change."""
         moments = [Moments.of(each.train.x) for each in clients]
         standardiser = sum(moments[1:], moments[0]).standardiser()
         self.job = job
@@ -34,6 +37,7 @@ class Devices:
         self.variates = [b"" for _ in clients]
         self.own: list[Vector] = [self.weights for _ in clients]
         self.strategy = create_for(job, "job.toml")
+        self.liars = liars
 
     def run(self) -> Vector:
         """The last model."""
@@ -41,7 +45,7 @@ class Devices:
         state = self.strategy.initial_state(shared)
         for number in range(1, self.job.rounds.count + 1):
             plan, common = self.strategy.plan(number, self.job.training, state), self.strategy.broadcast(state)
-            updates = [self._update(client, plan, common) for client in range(len(self.train))]
+            updates = [self._update(client, plan, common, number) for client in range(len(self.train))]
             fused: Vector
             fused, state = self.strategy.fuse(self.weights[:shared], UpdatesInMemory(updates), state)
             self.weights = np.concatenate([fused, self.weights[shared:]])
@@ -58,7 +62,7 @@ class Devices:
         """The one of them that is read most."""
         return self.figures["accuracy"]
 
-    def _update(self, client: int, plan: TrainPlan, common: Vector | None) -> ClientUpdate:
+    def _update(self, client: int, plan: TrainPlan, common: Vector | None, number: int) -> ClientUpdate:
         job, data, rules = self.job, self.train[client], self.job.update
         shared, start = job.shared_layout.size, self.weights
         if job.personal and job.personal.method == "head":
@@ -74,15 +78,22 @@ class Devices:
         if job.personal and job.personal.method == "head":
             self.own[client] = fit.weights
         delta = fit.weights[:shared] - self.weights[:shared]
+        attack = job.simulation.attack if job.simulation else None
+        lies = attack is not None and client in self.liars and number >= attack.start
+        if lies:  # its variate is for itself alone, and goes on from what is true
+            true = variate.change(delta, fit.rate_sum)
+            told = Update(0, 0, 0.0, delta.tobytes(), b"", "", None, b"" if true is None else true.tobytes())
+            self.variates[client] = variate.advanced(told, "float32") or b""
+            delta = -attack.strength * delta
         change = variate.change(delta, fit.rate_sum)
         meant = delta + self.residuals[client]
         vector, sent = encode(meant, rules.encoding, rules.options), np.empty_like(meant)
         decode(vector, rules.encoding, sent)
         self.residuals[client] = meant - sent
         control = b"" if change is None else encode(change, rules.encoding, rules.options)
-        self.variates[client] = (
-            variate.advanced(Update(0, 0, 0.0, vector, b"", "", None, control), rules.encoding) or b""
-        )
+        if not lies:
+            told = Update(0, 0, 0.0, vector, b"", "", None, control)
+            self.variates[client] = variate.advanced(told, rules.encoding) or b""
         beside = None
         if control:
             decode(control, rules.encoding, beside := np.empty_like(meant))

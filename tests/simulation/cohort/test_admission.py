@@ -66,7 +66,7 @@ def test_standings_tell_what_was_answered_and_keep_what_is_known_of_classes() ->
     zeros, counts = np.zeros((2, 0), np.float32), np.array([8, 8])
     losses, nothing = np.array([4.0, 2.0]), np.full(2, np.nan)
     none = None, None, None, None
-    done = Done(zeros, counts, counts, losses, nothing, everybody, (), zeros, *none, everybody, 0)
+    done = Done(zeros, counts, counts, losses, nothing, np.ones(2), everybody, (), zeros, *none, everybody, 0)
     first, second = standings(job(), people, entrants, asked, done, everybody)
     assert (first.answered, first.loss, sum(first.class_counts)) == (4, 0.5, 4)
     assert (second.answered, second.loss, second.class_counts) == (5, 0.25, ())

@@ -74,6 +74,8 @@ def test_over_selected_clients_that_are_late_are_in_no_model():
 
 
 BUFFERED = {"asynchronous": {"buffer": 2}, "strategy": {"name": "fedbuff"}, "rounds": {"count": 6, "devices": 2}}
+WHO = [[(0, 1), (1, 1)], [(2, 1), (3, 1)], [(4, 1), (5, 1)], [(0, 2), (1, 2)], [(2, 2), (3, 2)], [(0, 4), (4, 3)]]
+"""By round, (client, round of the model that it has trained from), as the next test derives it."""
 
 
 def test_buffers_fuse_what_was_trained_from_older_models():
@@ -87,8 +89,7 @@ def test_buffers_fuse_what_was_trained_from_older_models():
     given = clocked(**BUFFERED)
     federation = run(given)
     models, data = [start(given)], [each.train for each in parts()]
-    who = [[(0, 1), (1, 1)], [(2, 1), (3, 1)], [(4, 1), (5, 1)], [(0, 2), (1, 2)], [(2, 2), (3, 2)], [(0, 4), (4, 3)]]
-    for number, entrants in enumerate(who, 1):
+    for number, entrants in enumerate(WHO, 1):
         total = np.zeros_like(models[0])
         for client, base in entrants:
             total += delta(given, models[base - 1], data[client]) / np.sqrt(1.0 + number - base)
@@ -107,6 +108,22 @@ def test_a_buffer_of_everybody_is_a_synchronous_round():
     np.testing.assert_allclose(buffered.model.weights, synchronous.model.weights, rtol=0, atol=1e-6)
     for mine, theirs in zip(buffered.history.metrics, synchronous.history.metrics, strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["free_rider", "label_flip"])
+def test_liars_begin_with_the_model_of_the_round_that_is_said(kind):
+    """What rounds 2 and 3 are made of was begun with the first model; it comes, but it is honest. All of them lie."""
+    given = clocked(**BUFFERED, simulation={"attack": {"kind": kind, "share": 0.99, "start": 2}})
+    models, data = [start(given)], [each.train for each in parts()]
+    for number, entrants in enumerate(WHO, 1):
+        total = np.zeros_like(models[0])
+        for client, base in entrants:
+            lies, mine = base >= 2, data[client]
+            mine = Dataset(mine.x, 2 - mine.y) if lies and kind == "label_flip" else mine
+            sent = 0.0 if lies and kind == "free_rider" else delta(given, models[base - 1], mine)
+            total += sent / np.sqrt(1.0 + number - base)
+        models.append(models[-1] + total / 2)
+    np.testing.assert_allclose(run(given).model.weights, models[-1], rtol=0, atol=1e-5)
 
 
 def test_stale_clients_with_error_feedback_and_a_test_set_run_to_the_end():
