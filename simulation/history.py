@@ -55,7 +55,7 @@ class History(msgspec.Struct):
     metrics: list[dict[str, float]] = []
     """`accuracy`, `loss` and their like are of the devices' hold-outs, `test_…` of samples that no device has."""
     seconds: list[float] = []
-    """Of the wall clock."""
+    """Of the wall clock; as all costs, those of a round's attempts that made no model included."""
     update_bytes: list[int] = []
     """Of all updates that devices sent, as encoded; with engine `processes` sealed, too."""
     model_bytes: list[int] = []
@@ -113,16 +113,6 @@ class History(msgspec.Struct):
             energy_j=sum(each.joules for each in costs),
         )
         self.attempts.append(list(attempts))
-
-    def add(self, notice: AnyNotice) -> None:
-        """Take in one notice of an aggregator."""
-        if isinstance(notice, RoundClosed) and notice.outcome == "done":
-            if notice.phase is Phase.TRAIN:
-                self.trained(updates=notice.accepted, seconds=notice.seconds, update_bytes=notice.bytes)
-            if notice.metrics:  # they are of the model that this round started from
-                self.measured(notice.round - 1, notice.metrics)
-        elif isinstance(notice, Done):
-            self.job, self.model_path = notice.job, notice.model
 
     @property
     def _where(self) -> str:
@@ -254,10 +244,58 @@ def _unreadable(why: str) -> InputError:
     return InputError("the history of a run", "", f"cannot be read ({why})", "run the job again")
 
 
+class Tries:
+    """Enters training rounds into a history; what attempts cost that make no model is in the next that does."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._begin()
+
+    def _begin(self) -> None:
+        self._seconds, self._update_bytes, self._model_bytes = 0.0, 0, 0
+        self._attempts: list[Attempt] = []
+
+    def over(
+        self,
+        updates: int | None,
+        *,
+        seconds: float,
+        update_bytes: int,
+        model_bytes: int | None = None,
+        attempts: Sequence[Attempt] = (),
+    ) -> None:
+        """An attempt is; so many updates were fused, None: there is no model. Where there is a virtual clock,
+        `attempts` says what it took on that, which may be several.
+        """
+        self._seconds += seconds
+        self._update_bytes += update_bytes
+        self._model_bytes += model_bytes or 0
+        self._attempts += attempts
+        if updates is None:
+            return
+        if self._attempts:
+            self._history.lived(updates=updates, seconds=self._seconds, attempts=self._attempts)
+        else:
+            sent = None if model_bytes is None else self._model_bytes
+            self._history.trained(
+                updates=updates, seconds=self._seconds, update_bytes=self._update_bytes, model_bytes=sent
+            )
+        self._begin()
+
+
 def record(notices: Iterable[AnyNotice], history: History) -> Iterator[AnyNotice]:
-    """Pass the notices on and keep what matters in `history`."""
+    """Pass the notices of an aggregator on and keep what matters in `history`."""
+    tries = Tries(history)
     for notice in notices:
-        history.add(notice)
+        if isinstance(notice, RoundClosed):
+            is_done = notice.outcome == "done"
+            if notice.phase is Phase.TRAIN:
+                updates = notice.accepted if is_done else None
+                tries.over(updates, seconds=notice.seconds, update_bytes=notice.bytes)
+            if notice.metrics and is_done:  # they are of the model that this round started from
+                history.measured(notice.round - 1, notice.metrics)
+        elif isinstance(notice, Done):
+            history.job, history.model_path = notice.job, notice.model
         yield notice
 
 

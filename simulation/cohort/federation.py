@@ -37,9 +37,10 @@ from simulation.cohort.task import Common, Context, Mask
 from simulation.cohort.timetable import Entrants, make_timetable
 from simulation.cohort.updates import Figures as UpdateFigures
 from simulation.divergence import with_remedy
-from simulation.history import TEST, History
+from simulation.history import TEST, History, Tries
 from simulation.population.base import Ids, Population
 from simulation.world.attackers import attackers_of
+from simulation.world.summary import in_vain
 from strategies import FusionError
 
 _ATTEMPTS = 3
@@ -71,6 +72,7 @@ class Federation:
         """
         check_clients(job, str(where), population.clients, "clients")
         self.history = History(job=job.name, engine="cohort")
+        self._tries = Tries(self.history)
         self._job, self._population, self._make_crew, self._backend = job, population, make_crew, backend
         self._server = Server(job, where, root_set)
         self._chooser = Chooser(job, population.clients, Memory(create_rule(job, str(where))))
@@ -154,7 +156,7 @@ class Federation:
             self._clients.settled(asked, done, admission.is_in & (not reason), plan, truth)
         metrics = {} if reason else self._metrics(done, trains)
         closed = _closed(step, done, admission.is_in, reason, metrics, time.monotonic() - began_s)
-        if trains and not reason:
+        if trains:
             self._note(closed, common, entrants)
         if metrics:
             self.history.measured(step.round - 1, metrics)
@@ -207,13 +209,14 @@ class Federation:
         return len(np.unique(ids)) if self._job.asynchronous else len(ids)
 
     def _note(self, closed: RoundClosed, common: Common, entrants: Entrants) -> None:
-        if entrants.attempts:
-            self.history.lived(updates=closed.accepted, seconds=closed.seconds, attempts=entrants.attempts)
-            return
         beside = 0 if common.control is None else common.control.size
-        model_bytes = 4 * len(entrants.ids) * (common.weights.size + beside)
-        self.history.trained(
-            updates=closed.accepted, seconds=closed.seconds, update_bytes=closed.bytes, model_bytes=model_bytes
+        is_done, attempts = closed.outcome == "done", entrants.attempts
+        self._tries.over(
+            closed.accepted if is_done else None,
+            seconds=closed.seconds,
+            update_bytes=closed.bytes,
+            model_bytes=4 * len(entrants.ids) * (common.weights.size + beside),
+            attempts=attempts if is_done or not attempts else in_vain(attempts),
         )
 
     def _metrics(self, done: Done, trains: bool) -> Figures:

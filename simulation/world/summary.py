@@ -59,6 +59,15 @@ def cost_of(used: Used, is_counted: Mask) -> Cost:
     )
 
 
+def in_vain(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """What it took of a round that makes no model after all: what the last attempt has used is wasted, too."""
+    *before, last = attempts
+    cost = msgspec.structs.replace(
+        last.cost, wasted_bytes=last.cost.down_bytes + last.cost.up_bytes, wasted_joules=last.cost.joules
+    )
+    return *before, msgspec.structs.replace(last, cost=cost)
+
+
 def histogram(staleness: Ids) -> tuple[int, ...]:
     """How often each of 0, 1, 2 … occurs.
 

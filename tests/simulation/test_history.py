@@ -45,7 +45,7 @@ def test_an_aggregator_s_notices_give_a_round_s_figures_to_the_model_that_it_mea
     history = History()
     assert list(record(RUN, history)) == RUN
     assert (history.rounds, history.series("accuracy")) == ([0, 1, 2], [0.1, 0.7, 0.9])
-    assert (history.updates, history.update_bytes, history.seconds) == ([3, 3], [3000, 3000], [0.02, 0.02])
+    assert (history.updates, history.update_bytes, history.seconds) == ([3, 3], [3000, 6000], [0.02, 0.04])
     assert (history.job, history.model_path) == ("digits", "v3.fedloom")
 
 
