@@ -31,16 +31,17 @@ def deal_balanced(classes: NDArray[np.int64], clients: int, alpha: float, rng: n
     """(n,) who owns each row, of (n,) class numbers; sizes differ by one at most."""
     left = np.bincount(classes)
     present = np.flatnonzero(left)
-    pools = {number: rng.permutation(np.flatnonzero(classes == number)) for number in present.tolist()}
-    prior = left[present] / len(classes)
-    owners = np.empty(len(classes), np.intp)
+    pools = [rng.permutation(np.flatnonzero(classes == number)) for number in present.tolist()]
+    shapes = alpha * (left[present] / len(classes))
     remaining = left[present]
-    sizes = even_sizes(len(classes), clients)
-    for client in rng.permutation(clients).tolist():
-        taken = _draw(int(sizes[client]), rng.dirichlet(alpha * prior), remaining, rng)
-        for number, stop, count in zip(present.tolist(), remaining.tolist(), taken.tolist(), strict=True):
-            owners[pools[number][stop - count : stop]] = client
-        remaining -= taken
+    sizes, order = even_sizes(len(classes), clients), rng.permutation(clients)
+    taken = np.zeros((clients, len(present)), np.int64)
+    for counts, size in zip(taken, sizes[order].tolist(), strict=True):
+        counts[:] = _draw(size, rng.dirichlet(shapes), remaining, rng)
+        remaining -= counts
+    owners = np.empty(len(classes), np.intp)
+    for pool, counts in zip(pools, taken.T, strict=True):
+        owners[pool[::-1]] = np.repeat(order, counts)
     return owners
 
 
@@ -49,6 +50,8 @@ def _draw(
 ) -> NDArray[np.int64]:
     """(k,) how many of each class a client gets; what a class has no more of comes from the others."""
     taken = np.zeros_like(remaining)
+    if np.minimum.reduce(remaining) >= size and (total := np.add.reduce(mixture)) > 0.0:
+        return rng.multinomial(size, mixture / total)  # as below, without what most clients do not need
     while missing := size - int(taken.sum()):
         odds = np.where(taken < remaining, mixture, 0.0)
         if not odds.sum() > 0.0:

@@ -69,6 +69,39 @@ def test_a_large_alpha_gives_everybody_every_class_alike(deal) -> None:
         assert (np.abs(counts - [60, 30, 10]) <= 4 * np.sqrt([24, 21, 9])).all()
 
 
+@settings(max_examples=50)
+@given(
+    classes=st.lists(st.integers(0, 4), min_size=12, max_size=60),
+    clients=st.integers(1, 12),
+    alpha=st.sampled_from([0.01, 0.3, 100.0]),
+    seed=st.integers(0, 99),
+)
+def test_balanced_shares_are_dealt_a_client_after_the_other(classes, clients, alpha, seed) -> None:
+    found = dirichlet.deal_balanced(np.array(classes), clients, alpha, rng(seed))
+    assert found.tolist() == dealt_one_by_one(np.array(classes), clients, alpha, rng(seed)).tolist()
+
+
+def dealt_one_by_one(classes, clients, alpha, rng):
+    """What `deal_balanced` says, in as many words."""
+    present = np.unique(classes).tolist()
+    pools = [rng.permutation(np.flatnonzero(classes == number)).tolist() for number in present]
+    shapes, sizes = (
+        alpha * (np.array([len(pool) for pool in pools]) / len(classes)),
+        iid.even_sizes(len(classes), clients),
+    )
+    owners = np.empty(len(classes), np.intp)
+    for client in rng.permutation(clients).tolist():
+        mixture, missing = rng.dirichlet(shapes), sizes[client]
+        while missing:
+            odds = np.array([share if pool else 0.0 for share, pool in zip(mixture, pools, strict=True)])
+            odds = odds if odds.sum() > 0.0 else np.array([float(len(pool)) for pool in pools])
+            for pool, wanted in zip(pools, rng.multinomial(missing, odds / odds.sum()).tolist(), strict=True):
+                for _ in range(min(wanted, len(pool))):
+                    owners[pool.pop()] = client
+                    missing -= 1
+    return owners
+
+
 @pytest.mark.parametrize("deal", [dirichlet.deal, dirichlet.deal_balanced])
 def test_a_small_alpha_gives_most_clients_one_class_mostly(deal) -> None:
     classes = np.arange(5000) % 10
