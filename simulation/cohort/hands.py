@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, cast
 from fedloom.errors import FedloomError
 from simulation.children import die_with_parent, interrupts_held, one_blas_thread
 from simulation.cohort import shared
+from simulation.cohort.matrix import NoRoomError
 from simulation.cohort.orders import Failure, Order
 from simulation.cohort.task import AnyTask, Common, Context, Outcome
 from strategies.base import Matrix
@@ -80,11 +81,24 @@ class Hands:
         """The same memory for each round: to map it anew costs a fault a page."""
         needed = 4 * rows * columns
         if needed > self._size_bytes:
-            shared.reserve(self._deltas, needed)
+            try:
+                shared.reserve(self._deltas, needed)
+            except NoRoomError:
+                self._move(shared.new_file(needed))
             self._size_bytes = needed
         if self._matrix.shape != (rows, columns):
             self._matrix = shared.matrix(self._deltas, (rows, columns))
         return self._matrix
+
+    def _move(self, deltas: int) -> None:
+        """Into another file; a worker has the one that it was started with."""
+        os.close(self._deltas)
+        self._deltas = deltas
+        for hand in self._hands:
+            hand.link.close()
+            hand.process.kill()
+            hand.process.wait()
+        self._hands = [self._hire() for _ in range(self._workers)]
 
     def run(self, common: Common, tasks: Sequence[AnyTask], deltas: Matrix) -> Iterator[Outcome]:
         """Each worker gets the next task as soon as it is done with one."""

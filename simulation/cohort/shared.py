@@ -1,8 +1,10 @@
 """Memory that a crew's processes share: files without a name, which go with the last process that has them open."""
 
+import logging
 import os
 import pickle
 import tempfile
+from functools import cache
 from mmap import ACCESS_READ, mmap
 from typing import NamedTuple
 
@@ -10,6 +12,8 @@ import numpy as np
 
 from simulation.cohort.matrix import NoRoomError
 from strategies.base import Matrix
+
+log = logging.getLogger(__name__)
 
 _IN_MEMORY = "/dev/shm"  # noqa: S108 - files there have no name for longer than it takes to make them
 _ALIGNMENT = 64
@@ -39,9 +43,16 @@ def new_file(size_bytes: int) -> int:
         except NoRoomError:
             if place is None:
                 raise
+            _tell(tempfile.gettempdir())
         finally:
             file.close()
     raise AssertionError  # the last place has returned or raised
+
+
+@cache
+def _tell(folder: str) -> None:
+    """Once in a process."""
+    log.warning("memory.elsewhere folder=%s: %s has no room for what workers share", folder, _IN_MEMORY)
 
 
 def reserve(descriptor: int, size_bytes: int) -> None:

@@ -102,6 +102,47 @@ def test_a_worker_that_dies_in_the_middle_of_its_answer_is_as_dead() -> None:
         assert hands.received(ours) is None
 
 
+TINY = """
+import sys; sys.path.insert(0, {folder!r})
+from functools import partial
+from pathlib import Path
+from federations import job, population, run
+from simulation.cohort.hands import Hands
+
+given = job(model={{"hidden": [2000]}}, rounds={{"count": 2, "cohort": 0.5, "evaluate": 0.0}})
+people = population(80)
+alone, two = run(given, people), run(given, people, partial(Hands, workers=2))
+assert 40 * 4 * alone.model.weights.size > 1 << 20, "it would have had room"
+assert alone.model.weights.tobytes() == two.model.weights.tobytes()
+"""
+
+
+def in_a_tiny_memory(*command: str) -> list[str]:
+    """In a mount namespace of its own, where /dev/shm has 1 MiB."""
+    mount = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"'
+    return ["unshare", *([] if os.getuid() == 0 else ["-r"]), "-m", "sh", "-c", mount, "sh", *command]
+
+
+def may_mount() -> bool:
+    try:
+        return subprocess.run(in_a_tiny_memory("true"), capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not may_mount(), reason="needs a mount namespace (Linux, root or user namespaces)")
+def test_deltas_that_have_no_room_in_shared_memory_lie_in_a_temporary_file(tmp_path: Path) -> None:
+    program = TINY.format(folder=str(Path(__file__).parent))
+    command = in_a_tiny_memory(sys.executable, "-c", program)
+    done = subprocess.run(
+        command, env=os.environ | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("memory.elsewhere") == 1
+    assert str(tmp_path) in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_a_worker_cannot_do_is_told() -> None:
     people = population()
     people.pool = people.pool._replace(y=people.pool.y.astype(np.int64))
