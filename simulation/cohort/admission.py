@@ -41,7 +41,7 @@ def counted(done: Done, is_in: Mask, context: Context, common: Common, asked: As
     rows = np.flatnonzero(asked.evaluates & ~is_in)
     if not rows.size:
         return done
-    own = None if asked.own is None else asked.own[rows]
+    own = None if asked.own is None else asked.own.rows(rows)
     task = Task(0, 0, asked.ids[rows], np.ones(len(rows), np.bool_), own=own)
     chunk = Chunk(context, Trainers(context.job.model, context.backend), common, task)
     return done._replace(metrics=done.metrics - chunk.measured())

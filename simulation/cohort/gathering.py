@@ -44,6 +44,8 @@ def gather(
         common, is_new = commons[base], base == number
         asked = clients.asked(entrants.ids[rows], entrants.evaluates[rows], common.weights, trains=common.trains)
         done = work(crew, context, common, asked, first_chunk=(number - base) * _CHUNKS, tests=is_new)
+        if asked.own is not None:  # of which some have been evaluated
+            asked = asked._replace(own=asked.own.still() if is_new else None)
         settled = done
         if context.attackers is not None:  # what is lost of a lie is known when it is forged
             settled = done._replace(is_able=done.is_able & ~context.attackers.forging(asked.ids, base))
@@ -76,5 +78,7 @@ def _together(entrants: Entrants, parts: Sequence[_Part]) -> tuple[Asked, Done]:
         keeps=np.concatenate([each.keeps for each in done])[order],
         sent_bytes=sum(each.sent_bytes for each in done),
     )
-    own = [part.asked.own for part in parts if part.asked.own is not None]
-    return Asked(entrants.ids, entrants.evaluates, own=np.concatenate(own)[order] if own else None), merged
+    own = next((part.asked.own for part in parts if part.asked.own is not None), None)
+    if own is not None:  # of the newest model's clients, who alone evaluate
+        own = own._replace(ids=entrants.ids)
+    return Asked(entrants.ids, entrants.evaluates, own=own), merged

@@ -10,7 +10,7 @@ from fedloom.learning.corrections import feddyn_change
 from fedloom.learning.layout import Vector
 from fedloom.learning.plan import TrainPlan
 from simulation.cohort import own
-from simulation.cohort.client_state import Kept
+from simulation.cohort.client_state import Held, Kept
 from simulation.cohort.round import Asked, Done
 from simulation.cohort.task import Mask
 from simulation.population.base import Ids
@@ -40,11 +40,11 @@ class ClientMemory:
 
     def asked(self, ids: Ids, evaluates: Mask, weights: Vector, *, trains: bool) -> Asked:
         """With what these clients bring to a round of the model `weights` (p,)."""
-        mine = self._own.of(ids, own.of_nobody(self._job, weights)) if self._own is not None else None
+        mine = Held(self._own, ids, own.of_nobody(self._job, weights)) if self._own is not None else None
         if not trains:
             return Asked(ids, evaluates, own=mine)
-        residuals = self.residuals(ids)
-        variates = self._variates.of(ids) if self._variates is not None else None
+        residuals = Held(self._residuals, ids) if self._residuals is not None else None
+        variates = Held(self._variates, ids) if self._variates is not None else None
         return Asked(ids, evaluates, residuals, variates, mine)
 
     def residuals(self, ids: Ids) -> Matrix | None:
@@ -64,14 +64,14 @@ class ClientMemory:
         advance.
         """
         if self._own is not None and done.own is not None:
-            self._own.put(asked.ids[done.keeps], done.own[done.keeps])
+            self._own.put_some(asked.ids, done.own, done.keeps)
         if self._residuals is not None and done.residuals is not None:
-            rows = np.flatnonzero(done.is_able)
-            self.lost(asked.ids[rows], done.residuals[rows], is_in[rows])
+            done.residuals[~is_in] = 0.0
+            self._residuals.put_some(asked.ids, done.residuals, done.is_able)
         if self._variates is not None and asked.variates is not None:
             rows = np.flatnonzero(is_in)
             changes = feddyn_change(done.deltas, plan.proximal_mu) if done.controls is None else done.controls
             if truth is not None:
                 meant = feddyn_change(truth.deltas, plan.proximal_mu) if truth.controls is None else truth.controls
                 changes[truth.rows] = meant
-            self._variates.put(asked.ids[rows], asked.variates[rows] + changes[rows])
+            self._variates.put(asked.ids[rows], asked.variates.rows(rows) + changes[rows])

@@ -2,14 +2,20 @@
 
 import errno
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
+from federations import WHERE, job, population
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.notices import RoundOpened
+from fedloom.wire.messages import Phase
 from simulation.cohort import matrix, shared
 from simulation.cohort.client_state import Kept
+from simulation.cohort.crew import OneHand
+from simulation.cohort.federation import Federation
 from simulation.cohort.matrix import NoRoomError, allocate
 
 
@@ -72,3 +78,19 @@ def test_each_client_finds_what_it_kept_last(rounds: list[list[int]]) -> None:
     assert found[:, 0].tolist() == [expected.get(client, -1.0) for client in range(51)]
     found[:] = 0.0
     assert kept.of(everybody)[:, 0].sum() == sum(expected.values())
+
+
+def test_a_final_evaluation_copies_nobodys_model_that_has_none_of_its_own() -> None:
+    """All of 3,000 clients are asked, of whom three have a model of their own: 1,203 weights."""
+    given = job(model={"hidden": [200]}, personal={"method": "ditto"}, rounds={"count": 2, "cohort": 0.001})
+    federation = Federation(given, WHERE, population(3000), OneHand)
+    peak = before = 0
+    for notice in federation.run():
+        if isinstance(notice, RoundOpened) and notice.phase is Phase.EVALUATE:
+            tracemalloc.start()
+            before = tracemalloc.get_traced_memory()[0]
+        elif tracemalloc.is_tracing():
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    assert federation.history.metrics[-1]["personal_samples"] == 4 * 3000
+    assert 0 < peak - before < 0.4 * 4 * 1203 * 3000

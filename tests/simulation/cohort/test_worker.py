@@ -40,7 +40,8 @@ def given(clients: list[Prepared] | None = None, **tables: object) -> Given:
     model = rng.normal(size=weights, scale=10.0).astype(np.float32)
     brought = memory.asked(ids, ids < 2, model, trains=True)
     if brought.residuals is not None:
-        brought.residuals[:] = 0.01 * rng.normal(size=brought.residuals.shape)
+        lost = 0.01 * rng.normal(size=(CLIENTS, asked.shared_layout.size))
+        brought.residuals.kept.put(ids, lost.astype(np.float32))
     context = context_of(asked, of_parts(clients or parts(CLIENTS)), None)
     return Given(asked, context, Common(1, asked.training, True, model), brought)
 
@@ -49,7 +50,7 @@ def given(clients: list[Prepared] | None = None, **tables: object) -> Given:
 @pytest.mark.parametrize("personal", PERSONAL, ids=lambda each: str(each["method"]))
 def test_it_writes_on_nothing_that_it_is_given(personal: dict[str, object], encoding: str) -> None:
     what = given(personal=personal, update={"encoding": encoding})
-    task = Task(0, 0, *what.asked)
+    task = what.asked.task(0, 0, CLIENTS)
     arrays = [each for each in (*what.common, *task, *what.context) if isinstance(each, np.ndarray)]
     before = [each.copy() for each in arrays]
     for each in arrays:
@@ -76,14 +77,15 @@ def test_an_own_model_goes_on_as_on_a_device(personal: dict[str, object]) -> Non
         clients[number].train.x[:] *= np.float32(scale)
     what = given(clients, personal=personal, update={"encoding": "int8"})
     assert what.asked.residuals is not None
-    what.asked.residuals[1] = np.inf
+    what.asked.residuals.kept.put(np.array([1]), np.full((1, what.job.shared_layout.size), np.inf, np.float32))
     memory = ClientMemory(what.job, what.job.training)
     common = what.common._replace(plan=msgspec.structs.replace(what.job.training, measure_loss=True))
     with OneHand(what.context) as crew:
         done = work(crew, what.context, common, what.asked, tests=False)
     assert done.keeps.tolist() == [True, False, False, True]
     memory.settled(what.asked, done, done.is_able, common.plan)
-    next_one = memory.asked(np.arange(CLIENTS), np.ones(CLIENTS, np.bool_), common.weights + 1.0, trains=True).own
+    asked = memory.asked(np.arange(CLIENTS), np.ones(CLIENTS, np.bool_), common.weights + 1.0, trains=True)
+    next_one = asked.task(0, 0, CLIENTS).own
     assert next_one is not None
     size = next_one.shape[1]
     is_new = (next_one == (common.weights + 1.0)[-size:]).all(axis=1)
