@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from threadpoolctl import threadpool_limits
-
 from simulation.cohort.matrix import allocate
 from simulation.cohort.task import AnyTask, Common, Context, Outcome, Task
 from simulation.cohort.worker import Worker
@@ -38,12 +36,11 @@ MakeCrew = Callable[[Context], Crew]
 
 
 class OneHand:
-    """This process alone, with one BLAS thread: two only fight on matrices so small."""
+    """This process alone."""
 
     def __init__(self, context: Context) -> None:
         self._worker = Worker(context)
         self._memory: Matrix = allocate((0, 0))
-        self._limits = threadpool_limits(1, "blas")
 
     def __enter__(self) -> Self:
         return self
@@ -51,7 +48,7 @@ class OneHand:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._limits.restore_original_limits()
+        """Nothing was started."""
 
     def matrix(self, rows: int, columns: int) -> Matrix:
         """The same memory for each round, as far as it is enough: new memory costs more than what is written there."""

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from aggregator.cohorts.memory import Memory
 from aggregator.cohorts.registry import create as create_rule
@@ -109,9 +110,16 @@ class Federation:
     def run(self) -> Iterator[AnyNotice]:
         """All rounds; what they come to is in `history` and `model`.
 
+        Here, too, with one BLAS thread: sums are others with two, so that a machine with more cores, or a crew that
+        leaves this process's threads alone, would come to other bits.
+
         Raises:
             SimulationError: a round makes no model, whoever takes part, or the last one cannot be measured.
         """
+        with threadpool_limits(1, "blas"):
+            yield from self._run()
+
+    def _run(self) -> Iterator[AnyNotice]:
         step = first(self._job, self._server.standardiser is not None)
         if step.phase is Phase.STATISTICS:
             yield self._statistics(step)

@@ -130,6 +130,29 @@ def may_mount() -> bool:
         return False
 
 
+THREADS = """
+import sys; sys.path.insert(0, {folder!r})
+from functools import partial
+from federations import job, population, run
+from simulation.cohort.hands import Hands
+from threadpoolctl import threadpool_info
+
+given = job(model={{"hidden": [300, 1000]}}, rounds={{"count": 1, "evaluate": 0.0}})
+people, before = population(9), threadpool_info()
+alone, two = run(given, people), run(given, people, partial(Hands, workers=2))
+assert threadpool_info() == before, "the caller's threads are not what they were"
+print(alone.model.weights.tobytes() == two.model.weights.tobytes())
+"""
+
+
+def test_blas_threads_change_no_bit_of_a_large_model() -> None:
+    """Of 300,000 weights, of which threads add up each a part."""
+    program, two = THREADS.format(folder=str(Path(__file__).parent)), os.environ | {"OPENBLAS_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=two, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 @pytest.mark.skipif(not may_mount(), reason="needs a mount namespace (Linux, root or user namespaces)")
 def test_deltas_that_have_no_room_in_shared_memory_lie_in_a_temporary_file(tmp_path: Path) -> None:
     program = TINY.format(folder=str(Path(__file__).parent))
