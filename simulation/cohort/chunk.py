@@ -105,11 +105,10 @@ class Chunk:
         """Of what the training starts from, on what each trains on."""
         samples = self._training()
         able, ids = self._able, self._task.ids[self._able]
+        data = reading.trained_on(self._context, ids, samples, self._common.round)
         if self._own.start.ndim == 1:
-            x = reading.features(self._context, ids, samples)
-            losses = mean_losses(self._job, self._own.start, x, self._context.targets[samples.rows], samples)
+            losses = mean_losses(self._job, self._own.start, data, samples)
         else:
-            data = reading.dataset(self._context, ids, samples)
             sums = by_client(self._job, self._own.of(able), data, samples)
             losses = sums[:, 1] / sums[:, 0]
         is_finite = np.isfinite(losses)

@@ -69,12 +69,13 @@ def _logits(spec: ModelSpec, weights: Array, x: Array, held: Samples) -> Array:
     return found
 
 
-def mean_losses(job: Job, weights: Vector, x: Array, targets: Array, samples: Samples) -> NDArray[np.float64]:
-    """(c,) of one model on the rows x (Σn, d) of each client, of which none has no row."""
-    function = loss_function(job.training.loss, job.training.huber_delta)
-    values: Array = np.empty((1, len(x)), np.float32)
+def mean_losses(job: Job, weights: Vector, data: Dataset, samples: Samples) -> NDArray[np.float64]:
+    """(c,) of one model on the rows of each client, which `data` are, and of which none has no row."""
+    loss = job.training.loss
+    function, targets = loss_function(loss, job.training.huber_delta), encode_targets(data.y, loss, job.model.outputs)
+    values: Array = np.empty((1, data.samples), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        for rows, logits in logits_in_blocks(job.model, weights, x):
+        for rows, logits in logits_in_blocks(job.model, weights, data.x):
             function(logits, targets[None, rows], 1.0, values[:, rows])
         total: NDArray[np.float64] = np.add.reduceat(values[0], samples.starts[:-1], dtype=np.float64)
         return total / samples.sizes

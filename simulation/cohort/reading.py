@@ -27,6 +27,16 @@ def dataset(context: Context, ids: Ids, samples: Samples) -> Dataset:
     return Dataset(features(context, ids, samples), context.population.pool.y[samples.rows])
 
 
+def trained_on(context: Context, ids: Ids, samples: Samples, round_number: int) -> Dataset:
+    """As `dataset`, with the labels that these clients train with."""
+    data = dataset(context, ids, samples)
+    if (flips := _flips(context, ids, samples, round_number)) is None:
+        return data
+    is_regression = context.job.training.loss in REGRESSION
+    wrong = -data.y if is_regression else max(context.job.model.outputs, 2) - 1 - data.y
+    return data._replace(y=np.where(flips.reshape(-1, *[1] * (data.y.ndim - 1)), wrong, data.y))
+
+
 def features(context: Context, ids: Ids, samples: Samples) -> Array:
     """(Σn, d) as the model sees them, a copy."""
     altered = _altered(context, ids, samples)

@@ -2,13 +2,16 @@
 
 from functools import partial
 
+import msgspec
 import numpy as np
 import pytest
 from devices import Devices
 from federations import job, parts, population, run
 
 from fedloom.compression import Encoding
+from fedloom.data.prepare import Prepared
 from fedloom.job import Job
+from fedloom.learning.dataset import Dataset
 from fedloom.wire.encoding import decode, encode
 from simulation.cohort.crew import OneHand
 from simulation.cohort.hands import Hands
@@ -40,6 +43,20 @@ def test_it_is_what_hostile_daemons_do_to_a_fleet(strategy: str, encoding: Encod
     federation = run(given)
     expected = devices.run()
     np.testing.assert_allclose(federation.model.weights, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("personal", [{}, {"personal": {"method": "head"}}], ids=["common", "head"])
+def test_wrong_labels_are_in_all_that_a_device_makes_of_its_samples(personal: dict[str, object]) -> None:
+    """`qfedavg` weighs updates by the losses that devices have before they train."""
+    rule = {"name": "qfedavg", "options": {"client_learning_rate": 0.2, "q": 2.0}}
+    given = attacked("label_flip", strategy=rule, **personal)
+    given = msgspec.structs.replace(given, simulation=job(simulation={"attack": {"kind": "label_flip"}}).simulation)
+    liars, clients = liars_of(given), parts()
+    for liar in liars:
+        held, train = clients[liar].holdout, clients[liar].train
+        clients[liar] = Prepared(Dataset(train.x, 2 - train.y), held)
+    assert liars
+    np.testing.assert_allclose(run(given).model.weights, Devices(given, clients).run(), rtol=0, atol=1e-5)
 
 
 class Listening(OneHand):

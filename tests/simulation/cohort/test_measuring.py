@@ -58,8 +58,7 @@ def test_mean_losses_are_those_of_each_client() -> None:
     sizes = SIZES[SIZES > 0]
     samples = Samples(held.rows, offsets(sizes))
     weights = np.random.default_rng(6).normal(size=asked.model.layout().size).astype(np.float32)
-    targets = np.eye(3, dtype=np.float32)[data.y]
-    found = mean_losses(asked, weights, data.x, targets, samples)
+    found = mean_losses(asked, weights, data, samples)
     for client in range(len(sizes)):
         part = slice(samples.starts[client], samples.starts[client + 1])
         expected = mean_loss(asked.model, "cross_entropy", weights, Dataset(data.x[part], data.y[part]))
