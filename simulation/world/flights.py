@@ -6,6 +6,10 @@ from typing import NamedTuple
 from simulation.world.draws import Ids, Mask
 from simulation.world.work import Work
 
+_FEW = 64
+_Entry = tuple[float, float, int, int]
+"""When a flight ends, its tie, client and version."""
+
 
 class Opening(NamedTuple):
     """An attempt that has invited devices."""
@@ -41,8 +45,8 @@ class Flights:
 
     def __init__(self) -> None:
         self._flying: dict[int, Flight] = {}
-        self._queue: list[tuple[float, float, int, int]] = []
-        """(when it ends, tie, client, version), a heap; an entry whose flight was ended before its time is stale."""
+        self._queue: list[_Entry] = []
+        """A heap; an entry whose flight was ended before its time is stale."""
 
     def __contains__(self, client: int) -> bool:
         return client in self._flying
@@ -51,10 +55,8 @@ class Flights:
     def next_s(self) -> float:
         """When the next one ends; ∞ where nobody is at work."""
         while self._queue:
-            ends_s, _, client, version = self._queue[0]
-            flight = self._flying.get(client)
-            if flight and flight.opening.version == version:
-                return ends_s
+            if self._is_current(self._queue[0]):
+                return self._queue[0][0]
             heapq.heappop(self._queue)
         return float("inf")
 
@@ -78,4 +80,11 @@ class Flights:
         old = [each for each in self._flying.values() if each.opening.version < version]
         for each in old:
             del self._flying[each.client]
+        if len(self._queue) > 2 * len(self._flying) + _FEW:  # or work that is ended again and again would stay there
+            self._queue = [entry for entry in self._queue if self._is_current(entry)]
+            heapq.heapify(self._queue)
         return old
+
+    def _is_current(self, entry: _Entry) -> bool:
+        flight = self._flying.get(entry[2])
+        return flight is not None and flight.opening.version == entry[3]

@@ -116,3 +116,10 @@ def test_of_any_fleet(seconds, buffer, max_staleness):
         assert max(np.bincount(happened.ids)) <= 2
         for each in happened.attempts:
             assert each.cost.wasted_joules <= each.cost.joules + 1e-9
+
+
+def test_work_that_is_ended_again_and_again_is_forgotten():
+    job = buffers(Timed([1.0, *[1e9] * 9]), 1, max_staleness=1, devices=1)
+    for number in range(1, 300):
+        assert job.round(number).ids.tolist() == [0]
+    assert len(job._flights._queue) < 100  # of the nine others each has begun 150 times
