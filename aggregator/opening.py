@@ -158,4 +158,14 @@ def _largest_manifest(job: Job, plan: TrainPlan) -> Manifest:
 
 def _brief(job: Job, plan: TrainPlan) -> Brief:
     update = job.update
-    return Brief(job.name, job.model, job.data, plan, update.encoding, job.seed, update.options, job.personal)
+    return Brief(
+        job.name,
+        job.model,
+        job.data,
+        plan,
+        update.encoding,
+        job.seed,
+        update.options,
+        job.personal,
+        update.error_feedback,
+    )

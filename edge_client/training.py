@@ -167,8 +167,8 @@ class Training:
     def _encode(self, work: Work, delta: Vector) -> tuple[bytes, bytes | None]:
         """The update's bytes, and what they have lost: that is added to the next update (error feedback)."""
         encoding = work.brief.encoding
-        if encoding == "float32":
-            return encode(delta, encoding), None
+        if encoding == "float32" or not work.brief.error_feedback:
+            return self._encoded(work, delta, b"fedloom/1/encoding"), None
         if work.residual and (kept := self._residual(work.residual)):
             delta += np.frombuffer(kept, "<f4")
         vector = self._encoded(work, delta, b"fedloom/1/encoding")

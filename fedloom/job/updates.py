@@ -21,6 +21,8 @@ class UpdateRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of each weight, with `eden`; 0 is 1."""
     share: SentShare = 0.0
     """Of the weights, that `topk` sends; 0 is 0.05."""
+    error_feedback: bool = True
+    """What an encoding has lost is kept on the device and added to its next update."""
     chunk_bytes: Annotated[int, msgspec.Meta(ge=MIN_CHUNK_BYTES, le=120 * 1024)] = CHUNK_BYTES
     """A larger model travels to the devices in pieces of this size; smaller ones where links are too slow, or too often
     cut, for one to get through."""
@@ -37,3 +39,8 @@ class UpdateRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def options(self) -> EncodingOptions:
         """Of the encoding, with its defaults in the place of zeros."""
         return options_of(self.encoding, self.bits, self.share)
+
+    @property
+    def keeps_residual(self) -> bool:
+        """Whether a device keeps what the encoding has lost."""
+        return self.error_feedback and self.encoding != "float32"

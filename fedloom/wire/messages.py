@@ -109,6 +109,8 @@ class Brief(msgspec.Struct, frozen=True, array_like=True):
     """Of the encoding."""
     personal: Personal | None = None
     """What each device keeps for itself; None: there is one model for all."""
+    error_feedback: bool = True
+    """Whether what the encoding has lost is kept and added to the next update."""
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):

@@ -34,7 +34,7 @@ class ClientMemory:
     def __init__(self, job: Job, plan: TrainPlan) -> None:
         """`plan` is the first round's: what is kept is the same in each."""
         self._job = job
-        self._residuals = Kept(job.shared_layout.size) if job.update.encoding != "float32" else None
+        self._residuals = Kept(job.shared_layout.size) if job.update.keeps_residual else None
         self._variates = Kept(job.model.layout().size) if plan.correction != "none" else None
         self._own = Kept(own.width(job)) if own.width(job) else None
 

@@ -1,4 +1,4 @@
-"""A key seals one message: AES-GCM with a constant nonce forgives no second one."""
+"""What a round is opened with. A key seals one message: AES-GCM with a constant nonce forgives no second one."""
 
 from aggregator import events as ev
 from fedloom.wire.messages import Manifest, Phase
@@ -37,3 +37,13 @@ def test_a_round_that_is_tried_again_has_a_new_key_and_the_sealed_model_the_old_
     assert again.model_key == task.model_key  # the same bytes: nothing else is sealed with it
     assert again.brief_key != task.brief_key
     assert device.manifest.round_key != manifest.round_key
+
+
+def test_devices_are_told_whether_to_keep_what_an_encoding_loses(make_rig):
+    rig = make_rig(encoding="int8")
+    assert rig.config.job.read_text().count("[update]\n") == 1
+    rig.config.job.write_text(rig.config.job.read_text().replace("[update]\n", "[update]\nerror_feedback = false\n"))
+    rig.boot()
+    rig.ready()
+    rig.work()
+    assert not rig.devices[0].brief().error_feedback

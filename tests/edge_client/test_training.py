@@ -219,6 +219,22 @@ def test_what_an_encoding_loses_goes_into_the_next_update(
     np.testing.assert_allclose(compensated, true + residual, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize("encoding", ["float16", "int8", "int4", "sign", "eden", "topk"])
+def test_a_device_forgets_what_is_lost_where_the_job_says_so(
+    source: SourceConfig, make_work: MakeWork, encoding: str
+) -> None:
+    exact, options = make_work(), options_of(encoding)
+    work = make_work(encoding=encoding, options=options, error_feedback=False)
+    answer = train(source, work)
+    assert answer.residual is None
+    seeded = train(source, make_work(encoding=encoding, options=options))
+    assert answer.update.vector == seeded.update.vector  # of the first round, where there is nothing to add
+    lossy = delta(work, answer) - delta(exact, train(source, exact))
+    assert lossy.any()
+    again = train(source, work._replace(residual=b"r" * 32), np.full(lossy.size, 9.0, "<f4").tobytes())
+    assert again.update.vector == answer.update.vector
+
+
 @pytest.mark.parametrize("encoding", ["int8", "int4", "sign", "eden", "topk"])
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(

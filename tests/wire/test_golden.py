@@ -119,7 +119,7 @@ BODIES = {
     ),
     "brief": (
         BRIEF,
-        "98"  # an array of eight
+        "99"  # an array of nine
         "a4" + b"line".hex() +  # job_name
         # spec: a map, so that a field that comes later has its default in what was written before
         "85a6696e7075747301a76f75747075747301a668696464656e90aa61637469766174696f6ea472656c75a764726f706f7574"
@@ -140,7 +140,8 @@ BODIES = {
         "82" "a4" + b"bits".hex() + "00" "a5" + b"share".hex() + "cb0000000000000000"  # options
         # personal
         "85a66d6574686f64a5646974746fa66c617965727301a8737472656e677468cb3fb999999999999a"
-        "a665706f63687301ad6c6561726e696e675f72617465cb0000000000000000",
+        "a665706f63687301ad6c6561726e696e675f72617465cb0000000000000000"
+        "c3",  # error_feedback: true
     ),
 }  # fmt: skip
 
@@ -236,7 +237,7 @@ def test_model_with_a_control_variate():
 
 def test_brief():
     cipher = seal_brief(BRIEF, b"B" * 32)
-    assert sha256(cipher).hexdigest() == "a367bf79ce4f1ec8c0985d2c5eb9ddad4f9ef5f1e17f5f33b1e5a693478ae28d"
+    assert sha256(cipher).hexdigest() == "15c665414ba65768fceea7875be5de8aa8cead76a0504d5cb2d760df410e80d8"
     assert open_brief(cipher, b"B" * 32) == BRIEF
 
 

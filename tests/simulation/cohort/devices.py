@@ -89,7 +89,8 @@ class Devices:
         meant = delta + self.residuals[client]
         vector, sent = encode(meant, rules.encoding, rules.options), np.empty_like(meant)
         decode(vector, rules.encoding, sent)
-        self.residuals[client] = meant - sent
+        if rules.error_feedback:
+            self.residuals[client] = meant - sent
         control = b"" if change is None else encode(change, rules.encoding, rules.options)
         if not lies:
             told = Update(0, 0, 0.0, vector, b"", "", None, control)

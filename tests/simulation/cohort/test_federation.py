@@ -37,6 +37,17 @@ def test_it_is_what_devices_come_to(strategy: str, encoding: str, personal: dict
     assert federation.history.metrics[-1]["accuracy"] == pytest.approx(devices.accuracy)
 
 
+@pytest.mark.parametrize("strategy", ["fedavg", "feddyn"])
+@pytest.mark.parametrize("encoding", ["int8", "sign", "topk"])
+def test_clients_forget_what_an_encoding_has_lost_where_the_job_says_so(strategy: str, encoding: str) -> None:
+    update = {"encoding": encoding, "error_feedback": False} | ({"share": 0.3} if encoding == "topk" else {})
+    asked = job(training=WHOLE, strategy={"name": strategy}, update=update, rounds={"count": 4})
+    forgetful = run(asked).model.weights
+    np.testing.assert_allclose(forgetful, Devices(asked, parts()).run(), rtol=0, atol=1e-5)
+    kept = run(job(training=WHOLE, strategy={"name": strategy}, update=update | {"error_feedback": True}))
+    assert np.abs(forgetful - kept.model.weights).max() > 1e-4
+
+
 def test_losses_are_measured_where_a_rule_asks() -> None:
     asked = job(training=WHOLE, strategy={"name": "qfedavg", "options": {"client_learning_rate": 0.2}})
     np.testing.assert_allclose(run(asked).model.weights, Devices(asked, parts()).run(), rtol=0, atol=1e-5)
