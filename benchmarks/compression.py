@@ -1,4 +1,4 @@
-"""Accuracy against bytes: a whole federation in this process for each encoding, with error feedback, on real data.
+"""Accuracy against bytes: a simulated federation for each encoding, with error feedback, on real data.
 
 python benchmarks/compression.py [--seeds N] [--rounds N] [--jobs NAMES] [--only NAMES] [--cohort N] [--no-feedback]
     [--json FILE] [--svg FILE]
@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,24 +19,23 @@ import report
 from compression_plot import Point, plot
 from numpy.typing import NDArray
 
+from aggregator.notices import RoundClosed
 from fedloom import msgpack
 from fedloom.compression import Encoding, EncodingOptions, options_of
 from fedloom.job import Job
-from fedloom.learning.dataset import Dataset
-from fedloom.learning.initialise import initial_weights
-from fedloom.learning.layout import Vector
+from fedloom.job.rounds import Stopping
 from fedloom.learning.model import Model
-from fedloom.learning.standardise import Moments
-from fedloom.learning.trainer import Trainer
 from fedloom.trust.seal import Recipient, SealKey, SealSuite
 from fedloom.trust.signing import SigningKey
 from fedloom.wire.encoding import decode, encode, encoded_bytes
 from fedloom.wire.envelope import Header, Type, write_sealed
-from fedloom.wire.messages import Update
-from simulation.baselines import pool
+from fedloom.wire.messages import Phase, Update
+from simulation.cohort.crew import OneHand
+from simulation.cohort.federation import Federation
 from simulation.demo import Case, TestSets, load, watch_case
 from simulation.digits import digits_case
-from strategies import ClientUpdate, UpdatesInMemory, create
+from simulation.population.base import Population
+from simulation.population.files import of_parts
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 CASES = {"watch": watch_case, "digits": digits_case}
@@ -100,43 +98,28 @@ class Result(NamedTuple):
     """Of a device's vector in a round."""
 
 
-def federate(job: Job, devices: Sequence[Dataset], variant: Variant, fleet: Fleet, seed: int) -> Iterator[Vector]:
-    """The weights after each of the job's rounds."""
-    strategy = create(job.strategy, "benchmark")
-    weights = initial_weights(job.model, np.random.default_rng(seed))
-    state, trainer = strategy.initial_state(weights.size), Trainer(job.model, job.training)
-    residuals = [np.zeros_like(weights) for _ in devices]
-    for round_number in range(job.rounds.count):
-        updates = []
-        cohort = np.random.default_rng([seed, round_number]).permutation(len(devices))[: fleet.cohort or None]
-        for number in map(int, cohort):
-            draw = int.from_bytes(sha256(f"{seed}/{number}/{round_number}".encode()).digest()[:4], "big")
-            fit = trainer.fit(weights, devices[number], np.random.default_rng(draw))
-            meant = fit.weights - weights + residuals[number]
-            sent = np.empty_like(meant)
-            decode(encode(meant, variant.encoding, variant.options, draw), variant.encoding, sent)
-            if fleet.has_feedback:
-                np.subtract(meant, sent, out=residuals[number])
-            updates.append(ClientUpdate(bytes([number]), fit.samples, sent))
-        weights, state = strategy.fuse(weights, UpdatesInMemory(updates), state)
-        yield weights
+def federate(job: Job, people: Population, variant: Variant, fleet: Fleet, seed: int) -> Iterator[Model]:
+    """The model after each of the job's rounds."""
+    replace = msgspec.structs.replace
+    how = {"encoding": variant.encoding, "bits": variant.bits, "share": variant.share}
+    update = replace(job.update, error_feedback=fleet.has_feedback, **how)
+    cohort = fleet.cohort / people.clients if fleet.cohort else 1.0
+    rounds = replace(job.rounds, cohort=cohort, min_updates=fleet.cohort or job.rounds.min_updates, evaluate=0.0)
+    given = replace(job, seed=seed, update=update, rounds=rounds, stopping=Stopping())
+    federation = Federation(given, Path("benchmark"), people, OneHand)
+    for notice in federation.run():
+        if isinstance(notice, RoundClosed) and (notice.phase, notice.outcome) == (Phase.TRAIN, "done"):
+            yield federation.model
 
 
-def measure(
-    job: Job, devices: Sequence[Dataset], tests: TestSets, variant: Variant, fleet: Fleet, seeds: int
-) -> Result:
+def measure(job: Job, people: Population, tests: TestSets, variant: Variant, fleet: Fleet, seeds: int) -> Result:
     """A federation for each seed."""
-    standardiser = Moments.of(pool(devices).x).standardiser() if job.data.standardise else None
-    inputs = [Dataset(standardiser.apply(data.x), data.y) if standardiser else data for data in devices]
-    loss, classes = job.training.loss, job.data.classes
-    curves = []
-    for seed in range(1, seeds + 1):
-        curves.append([])
-        for weights in federate(job, inputs, variant, fleet, seed):
-            model = Model(spec=job.model, loss=loss, weights=weights, standardiser=standardiser, classes=classes)
-            curves[-1].append(tests.judge(variant.name, model).accuracies)
+    curves = [
+        [tests.judge(variant.name, model).accuracies for model in federate(job, people, variant, fleet, seed)]
+        for seed in range(1, seeds + 1)
+    ]
     unseen, holdout = np.array(curves).transpose(2, 0, 1)
-    size = encoded_bytes(variant.encoding, job.model.layout().size, variant.options)
+    size = encoded_bytes(variant.encoding, job.shared_layout.size, variant.options)
     return Result(variant, unseen[:, -1], holdout[:, -1], holdout, size)
 
 
@@ -226,9 +209,9 @@ def run(case: Case, variants: Sequence[Variant], fleet: Fleet, seeds: int, round
     if rounds:
         job = msgspec.structs.replace(job, rounds=msgspec.structs.replace(job.rounds, count=rounds))
     devices, tests = load(case)
-    results = []
+    people, results = of_parts(devices), []
     for variant in variants:
-        results.append(measure(job, [device.train for device in devices], tests, variant, fleet, seeds))
+        results.append(measure(job, people, tests, variant, fleet, seeds))
         print(f"  {variant.name}: {results[-1].unseen} {results[-1].holdout}", file=sys.stderr, flush=True)
     return results
 
