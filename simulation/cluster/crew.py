@@ -75,17 +75,18 @@ class ClusterCrew:
     def run(self, common: Common, tasks: Sequence[AnyTask], deltas: Matrix) -> Iterator[Outcome]:
         """Each worker gets the next task as soon as it is done with one."""
         told, todo, done, following = ray.put(common), deque(range(len(tasks))), dict[int, Outcome](), 0
-        at_work: dict[ObjectRef[object], tuple[ActorHandle, int]] = {}
+        at_work: dict[ObjectRef[object], tuple[ActorHandle, int, Matrix]] = {}
         losses = Counter[int]()
         while following < len(tasks):
             while todo and self._idle:
                 hand, number = self._idle.pop(), todo.popleft()
-                at_work[hand.work.remote(told, tasks[number])] = hand, number
+                task = tasks[number]
+                at_work[hand.work.remote(told, task)] = hand, number, rows_of(task, deltas)
             answer = self._next(at_work)
             if answer in self._starting:
                 self._started(answer)
                 continue
-            hand, number = at_work.pop(answer)
+            hand, number, rows = at_work.pop(answer)
             try:
                 outcome, found = cast("tuple[Outcome, Matrix]", _value(answer))
             except RayError as error:
@@ -94,7 +95,7 @@ class ClusterCrew:
                 self._lost(hand, error, losses[number], "over the same clients")
                 todo.appendleft(number)
             else:
-                rows_of(tasks[number], deltas)[:] = found
+                rows[:] = found
                 done[number] = outcome
                 self._idle.append(hand)
             while following in done:
