@@ -41,7 +41,7 @@ from simulation.divergence import with_remedy
 from simulation.history import TEST, History, Tries
 from simulation.population.base import Ids, Population
 from simulation.world.attackers import attackers_of
-from simulation.world.summary import in_vain
+from simulation.world.summary import in_vain, without
 from strategies import FusionError
 
 _ATTEMPTS = 3
@@ -165,7 +165,7 @@ class Federation:
         metrics = {} if reason else self._metrics(done, trains)
         closed = _closed(step, done, admission.is_in, reason, metrics, time.monotonic() - began_s)
         if trains:
-            self._note(closed, common, entrants)
+            self._note(closed, common, entrants, admission.is_in)
         if metrics:
             self.history.measured(step.round - 1, metrics)
             self._figures = remember([*self._figures, metrics], self._job.stopping)
@@ -216,9 +216,12 @@ class Federation:
         """Clients that so many updates are of."""
         return len(np.unique(ids)) if self._job.asynchronous else len(ids)
 
-    def _note(self, closed: RoundClosed, common: Common, entrants: Entrants) -> None:
+    def _note(self, closed: RoundClosed, common: Common, entrants: Entrants, is_in: Mask) -> None:
         beside = 0 if common.control is None else common.control.size
         is_done, attempts = closed.outcome == "done", entrants.attempts
+        if entrants.used is not None:  # the clock knows who answers, and not what is admitted of it
+            staleness = closed.round - entrants.bases if self._job.asynchronous else None
+            attempts = without(attempts, is_in, entrants.used, staleness)
         self._tries.over(
             closed.accepted if is_done else None,
             seconds=closed.seconds,

@@ -19,7 +19,7 @@ from simulation.world.door import Chosen, Refuse
 from simulation.world.draws import Numbers
 from simulation.world.summary import Attempt
 from simulation.world.synchronous import Synchronous
-from simulation.world.work import Load, samples_trained
+from simulation.world.work import Load, Used, samples_trained
 from simulation.world.world import World
 
 
@@ -38,6 +38,8 @@ class Entrants(NamedTuple):
     """(n,) from the opening of that round to the answer, on the virtual clock."""
     attempts: tuple[Attempt, ...] = ()
     """What it took on the virtual clock; empty where there is none."""
+    used: Used | None = None
+    """(n,) what each has spent."""
 
 
 class Timetable(Protocol):
@@ -67,23 +69,23 @@ class Everybody:
 class OnTheClock:
     """Who answers in time. The final evaluation is on no clock."""
 
-    def __init__(self, chooser: Chooser, rounds: Synchronous) -> None:
-        self._chooser, self._rounds = chooser, rounds
+    def __init__(self, chooser: Chooser, rounds: Synchronous, world: World) -> None:
+        self._chooser, self._rounds, self._world = chooser, rounds, world
 
     def round(self, step: Step) -> Entrants:
         """As the world has it."""
         if step.phase is not Phase.TRAIN:
             return Everybody(self._chooser).round(step)
         happened = self._rounds.round(step.round)
-        bases = np.full(len(happened.ids), step.round)
-        return Entrants(happened.ids, happened.evaluates, bases, happened.chosen, happened.seconds, happened.attempts)
+        ids, bases, used = happened.ids, np.full(len(happened.ids), step.round), self._world.full(happened.ids)
+        return Entrants(ids, happened.evaluates, bases, happened.chosen, happened.seconds, happened.attempts, used)
 
 
 class InBuffers:
     """Whose updates have filled a buffer. The final evaluation is on no clock."""
 
-    def __init__(self, chooser: Chooser, buffers: Buffers) -> None:
-        self._chooser, self._buffers = chooser, buffers
+    def __init__(self, chooser: Chooser, buffers: Buffers, world: World) -> None:
+        self._chooser, self._buffers, self._world = chooser, buffers, world
 
     def round(self, step: Step) -> Entrants:
         """As the world has it; who has trained from an older model evaluates nothing that counts."""
@@ -91,7 +93,8 @@ class InBuffers:
             return Everybody(self._chooser).round(step)
         ids, bases, seconds, chosen, attempts = self._buffers.round(step.round)
         evaluating = chosen.ids[chosen.evaluates]
-        return Entrants(ids, np.isin(ids, evaluating) & (bases == step.round), bases, chosen, seconds, attempts)
+        evaluates = np.isin(ids, evaluating) & (bases == step.round)
+        return Entrants(ids, evaluates, bases, chosen, seconds, attempts, self._world.full(ids))
 
 
 def make_timetable(
@@ -114,8 +117,8 @@ def make_timetable(
         return chooser.draw(Phase.TRAIN, number, attempt, ready)
 
     if job.asynchronous:
-        return InBuffers(chooser, Buffers(job.rounds, job.asynchronous, world, choose, refuse))
-    return OnTheClock(chooser, Synchronous(job.rounds, world, choose, refuse))
+        return InBuffers(chooser, Buffers(job.rounds, job.asynchronous, world, choose, refuse), world)
+    return OnTheClock(chooser, Synchronous(job.rounds, world, choose, refuse), world)
 
 
 def _load(job: Job, population: Population, plan: TrainPlan) -> Load:

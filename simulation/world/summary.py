@@ -59,6 +59,27 @@ def cost_of(used: Used, is_counted: Mask) -> Cost:
     )
 
 
+def without(attempts: Sequence[Attempt], is_in: Mask, used: Used, staleness: Ids | None) -> tuple[Attempt, ...]:
+    """What it took of a round when the updates in it (n,) have been looked at, of which not all may be admitted.
+
+    `used` (n,) is what each has cost, `staleness` (n,) by how many models it is behind.
+    """
+    *before, last = attempts
+    cost, refused = cost_of(used, is_in), int((~is_in).sum())
+    wasted = msgspec.structs.replace(
+        last.cost,
+        wasted_bytes=last.cost.wasted_bytes + cost.wasted_bytes,
+        wasted_joules=last.cost.wasted_joules + cost.wasted_joules,
+    )
+    return *before, msgspec.structs.replace(
+        last,
+        counted=last.counted - refused,
+        refused=last.refused + refused,
+        cost=wasted,
+        staleness=() if staleness is None else histogram(staleness[is_in]),
+    )
+
+
 def in_vain(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
     """What it took of a round that makes no model after all: what the last attempt has used is wasted, too."""
     *before, last = attempts

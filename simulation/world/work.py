@@ -105,8 +105,13 @@ class Workshop(NamedTuple):
 
     def full_joules(self, ids: Ids) -> Numbers:
         """(c,) of a round that a device ends."""
-        sent = self.load.down_bytes + self.load.up_bytes
-        return self.devices.sample_j * self.load.samples(ids).astype(np.float64) + self.devices.byte_j * sent
+        return self.full(ids).joules
+
+    def full(self, ids: Ids) -> Used:
+        """What a device has spent that has answered."""
+        down, up = (np.full(len(ids), float(size)) for size in (self.load.down_bytes, self.load.up_bytes))
+        trained = self.load.samples(ids).astype(np.float64)
+        return Used(self.devices.sample_j * trained + self.devices.byte_j * (down + up), down, up)
 
     def work(self, ids: Ids, stays_s: Numbers, moment: int) -> Work:
         """Of the devices that begin now and are there for so long; `moment` names the round and attempt."""

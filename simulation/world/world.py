@@ -11,7 +11,7 @@ from simulation.world.battery import Batteries
 from simulation.world.draws import Draws, Ids, Numbers
 from simulation.world.presence import Always, Diurnal, Joining, Presence
 from simulation.world.trace import read_trace
-from simulation.world.work import Load, Work, Workshop
+from simulation.world.work import Load, Used, Work, Workshop
 
 _PART = 2**20
 """Devices that are looked at at once: bounds the memory of a large population."""
@@ -69,6 +69,10 @@ class World:
     def work(self, ids: Ids, time_s: float, moment: int) -> Work:
         """What the round that opens now takes of these, who are ready; `moment` is its number among all attempts."""
         return self._workshop.work(ids, self._presence.until(ids, time_s) - time_s, moment)
+
+    def full(self, ids: Ids) -> Used:
+        """What each of these has spent when it has answered."""
+        return self._workshop.full(ids)
 
     def spend(self, ids: Ids, joules: Numbers, time_s: float) -> None:
         """Each of these, no two alike, has spent so much by now."""
