@@ -23,6 +23,7 @@ class Recipe(NamedTuple):
     momentum: float
     beta1: float
     beta2: float
+    """Both in double precision: of 1 − βⁿ single precision leaves a few digits."""
     epsilon: float
     pull: float
     """What the gradient has of the weights: l2 and μ."""

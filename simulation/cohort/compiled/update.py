@@ -73,12 +73,13 @@ def _clip(gradient: Array, limit: float) -> None:
 def _adam(
     recipe: Recipe, rate: float, number: int, weights: Array, mean: Array, square: Array, gradient: Array
 ) -> None:
-    one = weights.dtype.type(1.0)
-    of_mean, of_square = one - recipe.beta1, one - recipe.beta2
-    step = weights.dtype.type(rate / (1.0 - recipe.beta1**number))
-    unbiased = weights.dtype.type(1.0 / math.sqrt(1.0 - recipe.beta2**number))
-    epsilon = weights.dtype.type(recipe.epsilon)
+    number_of = weights.dtype.type
+    of_mean, of_square = number_of(1.0 - recipe.beta1), number_of(1.0 - recipe.beta2)
+    beta2 = number_of(recipe.beta2)
+    step = number_of(rate / (1.0 - recipe.beta1**number))
+    unbiased = number_of(1.0 / math.sqrt(1.0 - recipe.beta2**number))
+    epsilon = number_of(recipe.epsilon)
     for q in range(len(weights)):
         mean[q] += of_mean * (gradient[q] - mean[q])
-        square[q] = recipe.beta2 * square[q] + of_square * gradient[q] * gradient[q]
+        square[q] = beta2 * square[q] + of_square * gradient[q] * gradient[q]
         weights[q] -= step * mean[q] / (math.sqrt(square[q]) * unbiased + epsilon)

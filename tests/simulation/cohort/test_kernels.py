@@ -110,8 +110,10 @@ def test_what_a_diverging_client_leaves_behind_harms_nobody_later() -> None:
     np.testing.assert_array_equal(again[[0, 2]], fit.deltas[[0, 2]])
 
 
-def test_float32_is_as_exact_as_numpys() -> None:
-    spec, plan = ModelSpec(inputs=300, outputs=10, hidden=(40,)), TrainPlan(loss="cross_entropy", batch_size=10)
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_float32_is_as_exact_as_numpys(optimiser: str) -> None:
+    spec = ModelSpec(inputs=300, outputs=10, hidden=(40,))
+    plan = TrainPlan(loss="cross_entropy", batch_size=10, optimiser=optimiser, beta2=0.99999, epsilon=0.1)  # type: ignore[arg-type]
     shards, _, start = cohort(spec, plan, (50, 50))
     exact, _ = fits(spec, plan, start, shards, "numpy")
     narrow = shards._replace(x=shards.x.astype(np.float32), targets=shards.targets.astype(np.float32))
