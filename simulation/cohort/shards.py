@@ -33,17 +33,22 @@ class Shards(NamedTuple):
 
 
 class Converted(Generic[Made]):
-    """The pool in another form, kept for all groups and rounds that are trained from it."""
+    """Pools in another form: the largest, and the last, kept for all groups and rounds that are trained from them.
+
+    Where some chunks of clients train on copies, as those with attackers do that flip labels, the pool of all others
+    is not made anew after each.
+    """
 
     def __init__(self, make: Callable[[Shards], Made]) -> None:
         self._make = make
-        self._shards: Shards | None = None
-        self._made: Made | None = None
+        self._kept: list[tuple[Shards, Made]] = []
 
     def of(self, shards: Shards) -> Made:
-        """Made anew where the pool is not that of last time."""
-        kept = self._shards
-        if self._made is None or kept is None or kept.x is not shards.x or kept.targets is not shards.targets:
-            self._made = None  # let go of the old one first
-            self._shards, self._made = shards, self._make(shards)
-        return self._made
+        """Made anew where the pool is none of these."""
+        for kept, made in self._kept:
+            if kept.x is shards.x and kept.targets is shards.targets:
+                return made
+        self._kept = sorted(self._kept, key=lambda each: len(each[0].x))[-1:]  # let go of the other first
+        made = self._make(shards)
+        self._kept.append((shards, made))
+        return made
