@@ -16,7 +16,7 @@ from simulation.cohort.crew import MakeCrew, OneHand
 from simulation.cohort.cutting import training_flop
 from simulation.cohort.federation import Federation
 from simulation.cohort.hands import Hands
-from simulation.cohort.kernels import Backend, Choice
+from simulation.cohort.kernels import Backend, Choice, can_load_compiled
 from simulation.population.base import Population
 from simulation.population.build import build
 from simulation.root_set import open_root_set
@@ -63,7 +63,7 @@ def backend_of(choice: Choice, job: Job, population: Population) -> Backend:
     """
     if choice == "auto":
         is_worth_it = _fills_vectors(job.model) and _flop(job, population) > _WORTH_COMPILED_FLOP
-        return "numba" if is_worth_it and find_spec("numba") else "numpy"
+        return "numba" if is_worth_it and can_load_compiled() else "numpy"
     if not find_spec(choice):
         remedy = f"install it with pip install {choice}, or take --backend numpy"
         raise InputError("fedloom simulate", "--backend", f"{choice} is not installed", remedy)

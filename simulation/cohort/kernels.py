@@ -1,6 +1,8 @@
 """Which walker trains a plan's groups, by what the products are computed with."""
 
+import importlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Literal
 
 from numpy.typing import DTypeLike
@@ -17,9 +19,12 @@ from simulation.cohort.torch_steps import Tensors, TorchSteps
 Backend = Literal["numpy", "numba", "torch"]
 """numba: a compiled kernel, one client after the other; torch takes a GPU where there is one."""
 Choice = Literal["auto", "numpy", "numba", "torch"]
-"""auto: numba where it is worth it and installed, else numpy."""
+"""auto: numba where it is worth it and can be loaded, else numpy."""
 MakeWalker = Callable[[int, int], Walker]
 """Of a number of clients and of rows a batch."""
+_COMPILED = "simulation.cohort.compiled.walker"
+_CANNOT_LOAD = ImportError, OSError
+"""The latter of LLVM's shared library."""
 
 
 def kernel(backend: Backend, spec: ModelSpec, plan: TrainPlan, dtype: DTypeLike) -> MakeWalker:
@@ -39,11 +44,22 @@ def kernel(backend: Backend, spec: ModelSpec, plan: TrainPlan, dtype: DTypeLike)
             return lambda clients, batch: TorchSteps(spec, plan, clients, batch, tensors)
 
 
+def can_load_compiled() -> bool:
+    """Whether numba is installed and can be loaded: it refuses releases of numpy that are newer than itself."""
+    if find_spec("numba") is None:
+        return False
+    try:
+        importlib.import_module(_COMPILED)
+    except _CANNOT_LOAD:
+        return False
+    return True
+
+
 def _compiled(spec: ModelSpec, plan: TrainPlan, dtype: DTypeLike) -> MakeWalker:
     try:
         from simulation.cohort.compiled.sparse import pool_of  # takes a third of a second, and numba
         from simulation.cohort.compiled.walker import Compiled
-    except ImportError as error:
+    except _CANNOT_LOAD as error:
         remedy = "install it with pip install 'fedloom[sim]', or take the backend numpy"
         raise FedloomError(f"the backend 'numba' cannot be loaded ({error}); {remedy}") from None
     pools = Converted(pool_of)

@@ -64,6 +64,18 @@ def test_the_compiled_kernel_is_chosen_for_long_runs(job: Path, monkeypatch: pyt
     assert federation(long, job).lead.endswith("weights")
 
 
+def test_numpy_is_chosen_where_numba_is_too_old_for_it(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numba.py").write_text('raise ImportError("Numba needs NumPy 2.0 or less")')
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [each for each in sys.modules if each == "numba" or each.startswith("simulation.cohort.compiled")]:
+        monkeypatch.delitem(sys.modules, name)
+    short = load_job(job)
+    long = msgspec.structs.replace(short, rounds=msgspec.structs.replace(short.rounds, count=1_000_000))
+    assert federation(long, job).lead.endswith("weights")
+
+
 @pytest.mark.parametrize("backend", ["numba", "torch"])
 def test_a_backend_that_is_missing_is_told_at_once(
     backend: Choice, job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
