@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
@@ -74,8 +75,17 @@ def key_of(run: Run) -> str:
     """
     own = [run.root_set] if run.root_set else []
     files = [(path.name, _digest(path, path.stat().st_mtime_ns)) for path in data_files(run.job, run.path) + own]
-    made_of = {"job": run.job, "data": files, "code": code_digest(), "numpy": np.__version__}
+    with_what = {"numpy": np.__version__, "numba": _numba()}
+    made_of = {"job": run.job, "data": files, "code": code_digest(), **with_what}
     return hashlib.sha256(msgspec.json.encode(made_of, order="deterministic")).hexdigest()
+
+
+def _numba() -> str:
+    """Its release, as long runs are computed with it; empty where it is not installed."""
+    try:
+        return version("numba")
+    except PackageNotFoundError:
+        return ""
 
 
 @cache

@@ -25,6 +25,15 @@ def test_the_same_job_has_the_same_key_however_it_is_written(write_job):
     assert key(path) != before
 
 
+def test_another_numba_computes_another_run(write_job, tmp_path, monkeypatch):
+    path = write_job()
+    before = key(path)
+    (tmp_path / "numba-0.1.dist-info").mkdir()
+    (tmp_path / "numba-0.1.dist-info" / "METADATA").write_text("Name: numba\nVersion: 0.1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert key(path) != before
+
+
 def test_a_sweep_s_run_is_that_of_the_job_that_says_the_same(write_job):
     swept = plan([write_job(sweep="seed = [7]")])[0]
     path = write_job()
