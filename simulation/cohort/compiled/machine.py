@@ -1,12 +1,17 @@
 """What this processor has, and how functions are compiled for it."""
 
+import hashlib
 import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import llvmlite.binding as llvm
 import numba
 import numpy as np
+
+if numba.config.DISABLE_JIT:
+    raise ImportError("NUMBA_DISABLE_JIT is set")
 
 _FEATURES = llvm.get_host_cpu_features()
 _IS_WIDE = bool(_FEATURES.get("avx512f"))
@@ -27,14 +32,15 @@ _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"contract", "reassoc", "nsz"},
 }
+_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).digest()
 
 
 def compiled(function: Function) -> Function:
-    """`function`, compiled when it is first called and kept on disk for later processes.
-
-    Numba looks for changes in the function's own file only: whoever edits this package removes its `__pycache__`.
-    """
+    """`function`, compiled when it is first called and kept on disk for later processes, until this package changes."""
     try:
-        return cast("Function", numba.jit(cache=True, **_OPTIONS)(function))
+        found = numba.jit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # nowhere to keep it: neither our folder nor the user's cache can be written
         return cast("Function", numba.jit(**_OPTIONS)(function))
+    # Numba looks for changes in the function's own file, but what it calls is a part of it.
+    found._cache._cache_file._source_stamp = _SOURCES
+    return cast("Function", found)
