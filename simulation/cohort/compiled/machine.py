@@ -10,6 +10,8 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
+from fedloom.learning.layout import Array
+
 if numba.config.DISABLE_JIT:
     raise ImportError("NUMBA_DISABLE_JIT is set")
 
@@ -44,3 +46,12 @@ def compiled(function: Function) -> Function:
     # Numba looks for changes in the function's own file, but what it calls is a part of it.
     found._cache._cache_file._source_stamp = _SOURCES
     return cast("Function", found)
+
+
+def read_only(array: Array) -> Array:
+    """A view. Functions are compiled for either kind of array: this way once, and the same for all processes, of which
+    workers have their samples read-only.
+    """
+    view = array.view(np.ndarray)
+    view.flags.writeable = False
+    return view

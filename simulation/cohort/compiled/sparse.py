@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.learning.layout import Array
-from simulation.cohort.compiled.machine import at, compiled
+from simulation.cohort.compiled.machine import at, compiled, read_only
 from simulation.cohort.shards import Shards
 
 Places = NDArray[np.uint32]
@@ -33,7 +33,7 @@ class Pool(NamedTuple):
 
 def pool_of(shards: Shards) -> Pool:
     """Sparse, if it pays."""
-    x = shards.x
+    x = read_only(shards.x)
     seen = x[:: max(1, len(x) // _LOOKED_AT)]
     if x.shape[1] < _WIDE or x.size > _MOST or np.count_nonzero(seen) > _SPARSE * seen.size:
         return Pool(x, np.zeros(1, np.intp), np.empty(0, np.uint32), np.empty(0, x.dtype))

@@ -10,6 +10,7 @@ from fedloom.learning.layout import Array
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
 from simulation.cohort.compiled.losses import NUMBER_OF
+from simulation.cohort.compiled.machine import read_only
 from simulation.cohort.compiled.padded import Padded, read
 from simulation.cohort.compiled.records import ADAM, MOMENTUM, NESTEROV, SGD, Recipe, Shape, State, Work
 from simulation.cohort.compiled.sparse import Pool
@@ -84,7 +85,7 @@ class Compiled:
             self._shape,
             self._recipe,
             self._pools.of(shards),
-            shards.targets,
+            read_only(shards.targets),
             rows,
             shares,
             self._masks(len(rates), rng),

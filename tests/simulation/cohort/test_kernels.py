@@ -123,6 +123,19 @@ def test_float32_is_as_exact_as_numpys(optimiser: str) -> None:
         np.testing.assert_allclose(fit.deltas, exact.deltas, atol=1e-5 * np.abs(exact.deltas).max())
 
 
+def test_it_is_compiled_once_whether_samples_may_be_written_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two compilations might add in another order: a worker's samples are read-only, those of one process are not."""
+    numba, walker = pytest.importorskip("numba"), pytest.importorskip("simulation.cohort.compiled.walker")
+    taken = []
+    monkeypatch.setattr(walker, "train", lambda *given: taken.append([numba.typeof(each) for each in given]))
+    spec, plan = ModelSpec(inputs=4, outputs=2), TrainPlan(loss="mse", batch_size=3)
+    shards, _, start = cohort(spec, plan, (5, 5))
+    for is_writeable in (True, False):
+        shards.x.flags.writeable = shards.targets.flags.writeable = is_writeable
+        CohortTrainer(spec, plan, np.float64, "numba").fit(start, shards, np.random.default_rng(1))
+    assert taken[0] == taken[1]
+
+
 @pytest.mark.parametrize(("backend", "package"), [("numba", "numba"), ("torch", "torch")])
 def test_a_backend_that_is_not_installed(backend: Backend, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [each for each in sys.modules if each.startswith("simulation.cohort.compiled")]:
