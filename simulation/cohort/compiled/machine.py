@@ -52,6 +52,6 @@ def read_only(array: Array) -> Array:
     """A view. Functions are compiled for either kind of array: this way once, and the same for all processes, of which
     workers have their samples read-only.
     """
-    view = array.view(np.ndarray)
+    view: Array = array.view(np.ndarray)
     view.flags.writeable = False
     return view
