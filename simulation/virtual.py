@@ -1,14 +1,14 @@
 """Runs of a job over virtual clients: the population, and the crew that does the work."""
 
+import math
 import os
 from functools import partial
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
-from fedloom.errors import InputError
 from fedloom.job import Job
 from fedloom.learning.spec import ModelSpec
 from simulation.children import check_workers
@@ -16,7 +16,8 @@ from simulation.cohort.crew import MakeCrew, OneHand
 from simulation.cohort.cutting import training_flop
 from simulation.cohort.federation import Federation
 from simulation.cohort.hands import Hands
-from simulation.cohort.kernels import Backend, Choice, can_load_compiled
+from simulation.cohort.kernels import EXTRAS, Backend, Choice, can_load_compiled
+from simulation.extras import require
 from simulation.population.base import Population
 from simulation.population.build import build
 from simulation.root_set import open_root_set
@@ -64,9 +65,8 @@ def backend_of(choice: Choice, job: Job, population: Population) -> Backend:
     if choice == "auto":
         is_worth_it = _fills_vectors(job.model) and _flop(job, population) > _WORTH_COMPILED_FLOP
         return "numba" if is_worth_it and can_load_compiled() else "numpy"
-    if not find_spec(choice):
-        remedy = f"install it with pip install {choice}, or take --backend numpy"
-        raise InputError("fedloom simulate", "--backend", f"{choice} is not installed", remedy)
+    if choice != "numpy":
+        require(choice, f"the backend {choice}", f"fedloom[{EXTRAS[choice]}]")
     return choice
 
 
@@ -90,6 +90,7 @@ def crew(job: Job, population: Population, workers: int = 0) -> MakeCrew:
 
 def _flop(job: Job, population: Population) -> float:
     """Of the whole run, about."""
-    sizes = population.sizes(np.arange(min(_ASKED, population.clients)))
-    each = training_flop(sizes, job.model.layout().size, job.training)
-    return job.rounds.count * job.rounds.cohort * population.clients * each
+    sizes, plan = population.sizes(np.arange(min(_ASKED, population.clients))), job.training
+    each, samples = training_flop(sizes, job.model.layout().size, plan), math.ceil(sizes.mean())
+    planned = msgspec.structs.replace(plan, max_steps=0).steps(samples)
+    return job.rounds.count * job.rounds.cohort * population.clients * each * plan.steps(samples) / max(1, planned)

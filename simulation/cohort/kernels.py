@@ -20,6 +20,8 @@ Backend = Literal["numpy", "numba", "torch"]
 """numba: a compiled kernel, one client after the other; torch takes a GPU where there is one."""
 Choice = Literal["auto", "numpy", "numba", "torch"]
 """auto: numba where it is worth it and can be loaded, else numpy."""
+EXTRAS: dict[Backend, str] = {"numba": "sim", "torch": "torch"}
+"""Of fedloom, which bring what they need."""
 MakeWalker = Callable[[int, int], Walker]
 """Of a number of clients and of rows a batch."""
 _COMPILED = "simulation.cohort.compiled.walker"

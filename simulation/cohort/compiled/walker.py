@@ -19,8 +19,8 @@ from simulation.cohort.schedule import Schedule
 from simulation.cohort.shards import Converted, Shards
 from simulation.cohort.steps import Rows
 
-_AT_ONCE = 1 << 22
-"""Rows, and numbers of dropout's masks, of the steps that are taken in one call."""
+_AT_ONCE, _FLOP_AT_ONCE = 1 << 22, 1e10
+"""Rows, or numbers of dropout's masks, of the steps that are taken in one call, for whose end Ctrl-C waits."""
 _OPTIMISERS = {"sgd": SGD, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM}
 
 
@@ -31,7 +31,8 @@ class Compiled:
         self, spec: ModelSpec, plan: TrainPlan, clients: int, batch: int, dtype: DTypeLike, pools: Converted[Pool]
     ) -> None:
         padded = Padded(spec, batch, dtype)
-        self.stride = max(1, _AT_ONCE // (clients * (padded.inputs if spec.dropout else batch)))
+        numbers, flop = padded.inputs if spec.dropout else batch, 6.0 * padded.weights * batch
+        self.stride = max(1, int(min(_AT_ONCE / (clients * numbers), _FLOP_AT_ONCE / (clients * flop))))
         self._plan, self._padded, self._pools = plan, padded, pools
         self._dropout, self._group = spec.dropout, (clients, batch)
         is_direct = plan.optimiser == "sgd" and not plan.clip_norm and not plan.l1

@@ -10,6 +10,7 @@ from fedloom.job import Job, check_job
 from fedloom.learning.dataset import Dataset
 from simulation.cohort.crew import MakeCrew, OneHand
 from simulation.cohort.federation import Federation
+from simulation.cohort.kernels import Backend
 from simulation.population.base import Population
 from simulation.population.files import of_parts
 
@@ -45,9 +46,11 @@ def population(clients: int = 6, seed: int = 3) -> Population:
     return of_parts(parts(clients, seed))
 
 
-def run(job: Job, people: Population | None = None, make_crew: MakeCrew = OneHand) -> Federation:
+def run(
+    job: Job, people: Population | None = None, make_crew: MakeCrew = OneHand, backend: Backend = "numpy"
+) -> Federation:
     """From the first round to the last."""
-    federation = Federation(job, WHERE, people or population(), make_crew)
+    federation = Federation(job, WHERE, people or population(), make_crew, backend=backend)
     for _ in federation.run():
         pass
     return federation

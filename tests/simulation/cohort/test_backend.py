@@ -76,13 +76,13 @@ def test_numpy_is_chosen_where_numba_is_too_old_for_it(
     assert federation(long, job).lead.endswith("weights")
 
 
-@pytest.mark.parametrize("backend", ["numba", "torch"])
+@pytest.mark.parametrize(("backend", "extra"), [("numba", "sim"), ("torch", "torch")])
 def test_a_backend_that_is_missing_is_told_at_once(
-    backend: Choice, job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    backend: Choice, extra: str, job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, backend, None)
     assert main(["simulate", str(job), "--backend", backend]) == 2
-    assert f"--backend: {backend} is not installed" in capsys.readouterr().err
+    assert f"{backend} is not installed; run: pip install 'fedloom[{extra}]'" in capsys.readouterr().err
 
 
 def test_processes_have_no_backend(job: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from simulation.cohort import cutting, hands
 from simulation.cohort.crew import MakeCrew
 from simulation.cohort.federation import Federation
 from simulation.cohort.hands import CrewError, Hands, Link
+from simulation.cohort.kernels import Backend
 from simulation.cohort.orders import Order
 from simulation.cohort.task import Context, Task
 
@@ -61,11 +62,12 @@ def _many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_many_chunks")
-def test_one_worker_and_two_give_the_same_bits_as_none() -> None:
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_one_worker_and_two_give_the_same_bits_as_none(backend: Backend) -> None:
     given, people = job(**ASKING), population(40)
-    alone = run(given, people)
+    alone = run(given, people, backend=backend)
     for count in (1, 2):
-        federation = run(given, people, workers(count))
+        federation = run(given, people, workers(count), backend)
         assert federation.model.weights.tobytes() == alone.model.weights.tobytes()
         assert federation.history.metrics == alone.history.metrics
 

@@ -11,6 +11,7 @@ from some_cohorts import PLANS, RAGGED, cohort
 from fedloom.errors import FedloomError
 from fedloom.learning.plan import TrainPlan
 from fedloom.learning.spec import ModelSpec
+from simulation.cohort.compiled.sparse import pool_of
 from simulation.cohort.kernels import Backend
 from simulation.cohort.shards import Shards
 from simulation.cohort.trainer import CohortFit, CohortTrainer
@@ -80,7 +81,7 @@ def test_compiled_products_are_right_for_every_shape(
     assert_alike(*fits(spec, plan, start, shards, "numba"))
 
 
-@pytest.mark.parametrize("hidden", [(), (30,)])
+@pytest.mark.parametrize("hidden", [(), (30,), (250,)])
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_inputs_that_are_mostly_zero(hidden: tuple[int, ...], optimiser: str) -> None:
     spec = ModelSpec(inputs=300, outputs=3, hidden=hidden)
@@ -90,6 +91,7 @@ def test_inputs_that_are_mostly_zero(hidden: tuple[int, ...], optimiser: str) ->
     shards.x[rng.random(shards.x.shape) < 0.8] = 0.0
     shards.x[5] = 0.0
     shards.x[:, 200:] = 0.0
+    assert len(pool_of(shards).values) == np.count_nonzero(shards.x)
     assert_alike(*fits(spec, plan, start, shards, "numba"))
 
 
