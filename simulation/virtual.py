@@ -22,10 +22,8 @@ from simulation.population.base import Population
 from simulation.population.build import build
 from simulation.root_set import open_root_set
 
-_WORTH_WORKERS_FLOP = 3e11
-"""Some seconds: less is over before processes have started."""
-_WORTH_COMPILED_FLOP = 1e12
-"""Some ten seconds with numpy: of less, loading the compiled kernel takes what it saves."""
+_LONG_FLOP = 3e11
+"""Some seconds: less is over before processes have started and the compiled kernel is loaded."""
 _MOST_PADDING, _LANES = 4, 16
 """Times the weights that the compiled kernel, with rows of whole vectors, may work on and still gain something."""
 _ASKED = 1000
@@ -63,7 +61,7 @@ def backend_of(choice: Choice, job: Job, population: Population) -> Backend:
         InputError: it is not installed.
     """
     if choice == "auto":
-        is_worth_it = _fills_vectors(job.model) and _flop(job, population) > _WORTH_COMPILED_FLOP
+        is_worth_it = _fills_vectors(job.model) and _flop(job, population) > _LONG_FLOP
         return "numba" if is_worth_it and can_load_compiled() else "numpy"
     if choice != "numpy":
         require(choice, f"the backend {choice}", f"fedloom[{EXTRAS[choice]}]")
@@ -84,7 +82,7 @@ def crew(job: Job, population: Population, workers: int = 0) -> MakeCrew:
     """
     check_workers(workers, "fedloom simulate")
     if not workers:
-        workers = len(os.sched_getaffinity(0)) if _flop(job, population) > _WORTH_WORKERS_FLOP else 1
+        workers = len(os.sched_getaffinity(0)) if _flop(job, population) > _LONG_FLOP else 1
     return OneHand if workers == 1 else partial(Hands, workers=workers)
 
 
