@@ -67,8 +67,8 @@ class TappedFleet(LocalFleet):
             self.tap = Tap(super().address())
         return self.tap.address
 
-    def stop(self) -> None:
-        super().stop()
+    def stop(self, *, gently: bool = True) -> None:
+        super().stop(gently=gently)
         if self.tap is not None:
             self.tap.close()
 

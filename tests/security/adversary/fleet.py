@@ -131,11 +131,11 @@ class HostileFleet(LocalFleet):
             self.aggregator.process.stdout.close()
         self._join_witness()
 
-    def stop(self) -> None:
+    def stop(self, *, gently: bool = True) -> None:
         if hasattr(self, "witness"):
             self.witness.stop()
             self._join_witness()
-        super().stop()
+        super().stop(gently=gently)
         self._rig.close()
 
     def _start_witness(self) -> None:

@@ -93,7 +93,7 @@ class PlayedFleet(LocalFleet):
         status = Path(f"/proc/{self.aggregator.process.pid}/status").read_text()
         return int(status.partition(f"{field}:")[2].split()[0])
 
-    def stop(self):
+    def stop(self, *, gently: bool = True) -> None:
         for player in self.players:
             player.close()
-        super().stop()
+        super().stop(gently=gently)
