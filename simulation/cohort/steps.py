@@ -1,5 +1,6 @@
 """How a group of clients walks through its schedule: a step at a time, which suits every plan."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -48,13 +49,13 @@ class Walker(Protocol):
         ...
 
 
-class InPlace:
+class InPlace(ABC):
     """For walkers that have the clients' weights as one (g, p) array."""
 
     @property
+    @abstractmethod
     def weights(self) -> Array:
         """(g, p) as they are now."""
-        raise NotImplementedError
 
     def read(self, which: Rows, start: Array, out: Array, rows: Rows) -> None:
         """See `Walker`."""
